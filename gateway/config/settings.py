@@ -1,0 +1,285 @@
+"""``gateway.yaml``: every key, its default and its unit.
+
+:func:`load` reads the file, lays the environment over it and resolves relative paths against the
+file's folder.  The reference page of the settings is generated from the docstrings below.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field
+
+from gateway.config.document import ConfigError, Document, Fault, read, validate
+from gateway.config.model import Settings
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Seconds = Annotated[float, Field(gt=0)]
+Hours = Annotated[float, Field(ge=0)]
+
+PREFIX = "GATEWAY_"
+
+
+class DatabaseSettings(Settings):
+    """Where records are kept."""
+
+    url: str | None = None
+    """``postgresql+psycopg://user:password@host/name``; null = SQLite in ``data-dir``."""
+
+
+class TlsSettings(Settings):
+    """The second, TLS-only DICOM listener."""
+
+    port: Port | None = None
+    """TCP port; null = no TLS listener."""
+    certificate: Path | None = None
+    """PEM file of the server's certificate chain."""
+    key: Path | None = None
+    """PEM file of the server's private key."""
+    client_ca: Path | None = None
+    """PEM file of the authorities whose client certificates are accepted."""
+
+
+class DicomSettings(Settings):
+    """The DICOM listener."""
+
+    bind: str = "0.0.0.0"  # noqa: S104 - modalities call from elsewhere; the allow-list guards
+    """Address the listener binds."""
+    port: Port = 11112
+    """TCP port; 0 = any free port."""
+    max_associations: Annotated[int, Field(ge=1, le=10_000)] = 100
+    """Associations open at once; one more is rejected 2/3/2 (PS3.8 9.3.4)."""
+    max_pdu: Annotated[int, Field(ge=4096, le=4 * 1024 * 1024)] = 131072
+    """Largest P-DATA-TF the gateway is willing to receive, in bytes."""
+    reject_unknown_sources: bool = True
+    """Reject a calling AE title or host that stands in no ``sources`` entry."""
+    durability: Literal["power", "process"] = "power"
+    """``power``: what is acknowledged survives a power cut; ``process``: it survives kill -9."""
+    tls: TlsSettings = TlsSettings()
+    """The second, TLS-only listener."""
+
+
+class StorageSettings(Settings):
+    """When the gateway refuses more images (status A700H)."""
+
+    watermark_percent: Annotated[float, Field(gt=0, le=100)] = 85
+    """Fullest the disk may be, in percent."""
+    reserve_gb: Annotated[float, Field(ge=0)] = 5
+    """Least free space in GB (10^9 bytes)."""
+
+
+class RetentionSettings(Settings):
+    """How long payloads are kept after their last work ended; never while any is open."""
+
+    delivered_hours: Hours = 72
+    """Payloads whose jobs ended well and whose results were delivered."""
+    failed_hours: Hours = 336
+    """Payloads with a failed job or result."""
+    unmatched_hours: Hours = 72
+    """Payloads that no rule matched."""
+
+
+class GrpcSettings(Settings):
+    """The platform API."""
+
+    bind: str = "127.0.0.1"
+    """Address the server binds."""
+    port: Port = 50051
+    """TCP port."""
+
+
+class HttpSettings(Settings):
+    """REST, health, metrics, results service and console."""
+
+    bind: str = "127.0.0.1"
+    """Address the server binds."""
+    port: Port = 8080
+    """TCP port; 0 = any free port."""
+
+
+class MqttSettings(Settings):
+    """Events to a broker."""
+
+    url: str | None = None
+    """``mqtt://[user:password@]host[:port]`` or ``mqtts://…``; null = no events."""
+    topic_prefix: Annotated[str, Field(pattern=r"^[^+#\x00]{1,128}$")] = "gateway"
+    """First level of every topic."""
+
+
+class ContainerSettings(Settings):
+    """The container executor."""
+
+    socket: Path | None = None
+    """Socket of Docker's API; null = Docker's or Podman's usual socket."""
+
+
+class KubernetesSettings(Settings):
+    """The Kubernetes and Argo executors."""
+
+    kubeconfig: Path | None = None
+    """Client configuration; null = the service account of the pod."""
+    namespace: str = "gateway"
+    """Namespace of the Pods and Workflows."""
+    claim: str | None = None
+    """Persistent volume claim that holds ``data-dir``."""
+    host_path: str | None = None
+    """Path on every node that holds ``data-dir``."""
+
+
+class ResourceSettings(Settings):
+    """What jobs may use together."""
+
+    cpu: Annotated[float, Field(gt=0)] | None = None
+    """Cores; null = what the machine has."""
+    memory_mb: Annotated[int, Field(gt=0)] | None = None
+    """Memory in MB; null = what the machine has."""
+    gpus: Annotated[int, Field(ge=0)] | None = None
+    """Devices; null = what the machine has."""
+    missing_gpu: Literal["refuse", "cpu"] = "refuse"
+    """What becomes of a job that asks for a GPU where there is none."""
+
+
+class ImageSettings(Settings):
+    """What the process executor runs for one image name."""
+
+    command: list[str] = Field(min_length=1)
+    """The image's entrypoint."""
+    env: dict[str, str] = Field(default_factory=dict)
+    """Variables of the image."""
+
+
+class JobSettings(Settings):
+    """Limits of jobs."""
+
+    timeout_seconds: Seconds = 600
+    """Time-out of a job whose definition names none."""
+    maximum_timeout_seconds: Seconds = 1800
+    """Longest time-out a definition may ask for."""
+    grace_seconds: Annotated[float, Field(ge=0)] = 15
+    """Between the polite and the hard end of a process tree."""
+
+
+class GatewaySettings(Settings):
+    """The whole of ``gateway.yaml``."""
+
+    data_dir: Path = Path("gateway-data")
+    """Spool, payloads, database, logs of operators."""
+    ae_config: Path = Path("ae_config")
+    """Folder of AE titles, rules, sources and destinations."""
+    pipelines: Path = Path("pipelines")
+    """Folder of definitions registered at start-up by their name."""
+    models: Path = Path("models")
+    """Model repository in Triton's layout."""
+    common_dir: Path | None = None
+    """Read-only data of services; null = ``<data-dir>/common``."""
+    database: DatabaseSettings = DatabaseSettings()
+    dicom: DicomSettings = DicomSettings()
+    storage: StorageSettings = StorageSettings()
+    retention: RetentionSettings = RetentionSettings()
+    grpc: GrpcSettings = GrpcSettings()
+    http: HttpSettings = HttpSettings()
+    mqtt: MqttSettings = MqttSettings()
+    executor: Literal["process", "container", "kubernetes", "argo"] = "process"
+    """Engine that runs operators."""
+    container: ContainerSettings = ContainerSettings()
+    kubernetes: KubernetesSettings = KubernetesSettings()
+    resources: ResourceSettings = ResourceSettings()
+    images: dict[str, ImageSettings] = Field(default_factory=dict)
+    """Process executor: ``image:tag`` or ``image`` → command and variables."""
+    jobs: JobSettings = JobSettings()
+
+
+_PATHS: tuple[tuple[str, ...], ...] = (
+    ("data-dir",), ("ae-config",), ("pipelines",), ("models",), ("common-dir",),
+    ("dicom", "tls", "certificate"), ("dicom", "tls", "key"), ("dicom", "tls", "client-ca"),
+    ("container", "socket"), ("kubernetes", "kubeconfig"),
+)  # fmt: skip
+
+
+def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> GatewaySettings:
+    """Read settings from ``path`` and the environment.
+
+    ``path`` None means ``./gateway.yaml`` if it exists, else defaults.  Relative paths are
+    relative to the file's folder.  Raises :class:`ConfigError` with every fault.
+    """
+    environ = os.environ if environ is None else environ
+    default = Path("gateway.yaml")
+    if path is None and default.exists():
+        path = default
+    document = read(path) if path else Document("gateway.yaml", {})
+    base = (path.parent if path else Path()).resolve()
+    data = document.data
+    if data is None:
+        data = {}
+    if not isinstance(data, dict):
+        raise ConfigError([document.fault((), "must be a mapping of settings")])
+    faults = _overlay(data, environ)
+    if faults:
+        raise ConfigError(faults)
+    if data.get("data-dir") is None:
+        data["data-dir"] = "gateway-data"
+    for key in ("ae-config", "pipelines", "models"):
+        data.setdefault(key, key.replace("-", "_"))
+    for path_key in _PATHS:
+        _resolve(data, path_key, base)
+    return validate(GatewaySettings, document, data)
+
+
+def known_keys(model: type[Settings] = GatewaySettings, at: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Map each environment name (without prefix) to the key path it sets."""
+    names: dict[str, Any] = {}
+    for name, info in model.model_fields.items():
+        key = (*at, info.alias or name)
+        inner = info.annotation
+        if isinstance(inner, type) and issubclass(inner, Settings):
+            names.update(known_keys(inner, key))
+        else:
+            names["__".join(part.replace("-", "_").upper() for part in key)] = key
+    return names
+
+
+def _overlay(data: dict[str, Any], environ: Mapping[str, str]) -> list[Fault]:
+    """Lay ``GATEWAY_*`` variables over ``data``; return faults."""
+    known = known_keys()
+    faults = []
+    for variable, text in sorted(environ.items()):
+        name = variable.removeprefix(PREFIX)
+        if name == variable:
+            continue
+        key = known.get(name)
+        if key is None:
+            # Without "__" it may be anybody's variable, such as one of a Kubernetes service.
+            if "__" in name:
+                faults.append(Fault("environment", None, variable, "names no setting"))
+            continue
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            value = text
+        _put(data, key, value)
+    return faults
+
+
+def _put(data: dict[str, Any], key: tuple[str, ...], value: Any) -> None:
+    for part in key[:-1]:
+        inner = data.get(part)
+        if not isinstance(inner, dict):
+            inner = {}
+            data[part] = inner
+        data = inner
+    data[key[-1]] = value
+
+
+def _resolve(data: dict[str, Any], key: tuple[str, ...], base: Path) -> None:
+    for part in key[:-1]:
+        inner = data.get(part)
+        if not isinstance(inner, dict):
+            return
+        data = inner
+    value = data.get(key[-1])
+    if isinstance(value, str):
+        data[key[-1]] = str(base / Path(value).expanduser())

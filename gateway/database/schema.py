@@ -1,0 +1,358 @@
+"""Every table of the gateway, in the order the data travels.
+
+Times are seconds since the Unix epoch as doubles, named ``*_at``.  Identifiers of our own are 32
+lower-case hex digits (:func:`new_id`).  States are upper-case words; the tables that allow their
+transitions stand in the room that owns the record.  Columns marked *patient* hold patient data and
+must never reach a log, metric, event or job name.
+"""
+
+from __future__ import annotations
+
+import uuid
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+Id = String(32)
+Uid = String(64)
+AeTitle = String(16)
+State = String(16)
+# SQLite numbers rows only for INTEGER keys; PostgreSQL wants 64 bits.
+Serial = BigInteger().with_variant(Integer, "sqlite")
+
+
+def new_id() -> str:
+    """A fresh identifier: 32 lower-case hex digits."""
+    return uuid.uuid4().hex
+
+
+associations = Table(
+    "associations",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("called_ae", String(64), nullable=False),
+    Column("calling_ae", String(64), nullable=False),
+    Column("host", String(255), nullable=False),
+    Column("port", Integer, nullable=False),
+    Column("state", State, nullable=False, comment="OPEN RELEASED ABORTED REJECTED"),
+    Column("reason", Text, comment="why it was rejected or aborted"),
+    Column("opened_at", Double, nullable=False),
+    Column("closed_at", Double),
+    Column("instances", Integer, nullable=False, default=0, comment="answered Success and kept"),
+    Column("bytes", BigInteger, nullable=False, default=0),
+    Column("duplicates", Integer, nullable=False, default=0),
+    Column("ignored", Integer, nullable=False, default=0),
+    Column("refused", Integer, nullable=False, default=0, comment="answered with a failure"),
+    Index(None, "opened_at"),
+    Index(None, "state"),
+)
+
+instances = Table(
+    "instances",
+    metadata,
+    Column("id", Serial, primary_key=True, autoincrement=True),
+    Column("sop_instance_uid", Uid, nullable=False),
+    Column("sop_class_uid", Uid, nullable=False),
+    Column("transfer_syntax_uid", Uid, nullable=False),
+    Column("study_instance_uid", Uid, nullable=False),
+    Column("series_instance_uid", Uid, nullable=False),
+    Column("patient_id", Text, nullable=False, default="", comment="patient"),
+    Column("accession_number", Text, nullable=False, default="", comment="patient"),
+    Column("called_ae", AeTitle, nullable=False),
+    Column("calling_ae", AeTitle, nullable=False),
+    Column("host", String(255), nullable=False),
+    Column("association_id", Id, nullable=False),
+    Column("path", Text, nullable=False, comment="relative to data-dir"),
+    Column("size", BigInteger, nullable=False, comment="bytes of the data set"),
+    Column("digest", String(64), nullable=False, comment="of the data set's bytes as sent"),
+    Column("kind", State, nullable=False, comment="RECEIVED, or RETURNED = our own came back"),
+    Column("state", State, nullable=False, comment="STORED REPLACED DELETED"),
+    Column("geometry", JSON, comment="position, orientation, spacing, number; null if absent"),
+    Column("received_at", Double, nullable=False),
+    Index(None, "called_ae", "sop_instance_uid", "state"),
+    Index(None, "study_instance_uid"),
+    Index(None, "association_id"),
+)
+
+payloads = Table(
+    "payloads",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("correlation_id", Id, nullable=False, comment="from association to delivery"),
+    Column("called_ae", AeTitle, nullable=False),
+    Column("calling_ae", AeTitle, nullable=False),
+    Column("host", String(255), nullable=False),
+    Column("group_by", State, nullable=False, comment="patient study series"),
+    Column("group_key", Text, nullable=False, comment="patient"),
+    Column("generation", Integer, nullable=False, default=1, comment="late-instances: new-payload"),
+    Column("state", State, nullable=False),
+    Column("revision", Integer, nullable=False, default=1),
+    Column("instances", Integer, nullable=False, default=0),
+    Column("bytes", BigInteger, nullable=False, default=0),
+    Column("study_instance_uid", Uid, nullable=False, comment="of the first instance"),
+    Column("patient_id", Text, nullable=False, default="", comment="patient"),
+    Column("accession_number", Text, nullable=False, default="", comment="patient"),
+    Column("expected", Integer, comment="instances announced by the sender's related-count tag"),
+    Column("reason", Text, comment="why the state: completion, conflict, deletion"),
+    Column("conflict_released", Boolean, nullable=False, default=False),
+    Column("opened_at", Double, nullable=False, comment="first instance of this revision"),
+    Column("last_received_at", Double, nullable=False),
+    Column("completed_at", Double),
+    Column("routed_at", Double),
+    Column("finished_at", Double, comment="last job, result and commitment ended"),
+    Column("deleted_at", Double),
+    UniqueConstraint("called_ae", "group_by", "group_key", "generation"),
+    Index(None, "state"),
+    Index(None, "study_instance_uid"),
+    Index(None, "accession_number"),
+    Index(None, "opened_at"),
+)
+
+payload_revisions = Table(
+    "payload_revisions",
+    metadata,
+    Column("payload_id", ForeignKey("payloads.id"), primary_key=True),
+    Column("revision", Integer, primary_key=True),
+    Column("instances", Integer, nullable=False),
+    Column("opened_at", Double, nullable=False),
+    Column("completed_at", Double, nullable=False),
+    Column("reason", String(32), nullable=False, comment="quiet released count tag max-wait"),
+)
+
+payload_instances = Table(
+    "payload_instances",
+    metadata,
+    Column("payload_id", ForeignKey("payloads.id"), primary_key=True),
+    Column("instance_id", ForeignKey("instances.id"), primary_key=True),
+    Column("revision", Integer, nullable=False, comment="first revision that holds it"),
+    Column("removed", Integer, comment="first revision that no longer holds it (replaced)"),
+    Index(None, "instance_id"),
+)
+
+payload_series = Table(
+    "payload_series",
+    metadata,
+    Column("payload_id", ForeignKey("payloads.id"), primary_key=True),
+    Column("series_instance_uid", Uid, primary_key=True),
+    Column("first_instance_id", ForeignKey("instances.id"), nullable=False),
+    Column("attributes", JSON, comment="patient: keyword to value of the first instance"),
+)
+
+payload_associations = Table(
+    "payload_associations",
+    metadata,
+    Column("payload_id", ForeignKey("payloads.id"), primary_key=True),
+    Column("association_id", ForeignKey("associations.id"), primary_key=True),
+    Column("revision", Integer, primary_key=True),
+    Index(None, "association_id"),
+)
+
+quarantine = Table(
+    "quarantine",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("payload_id", ForeignKey("payloads.id"), nullable=False),
+    Column("association_id", Id, nullable=False),
+    Column("called_ae", AeTitle, nullable=False),
+    Column("calling_ae", AeTitle, nullable=False),
+    Column("host", String(255), nullable=False),
+    Column("sop_class_uid", Uid, nullable=False),
+    Column("sop_instance_uid", Uid, nullable=False),
+    Column("transfer_syntax_uid", Uid, nullable=False),
+    Column("path", Text, nullable=False, comment="relative to data-dir"),
+    Column("size", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("received_at", Double, nullable=False),
+    Column("resolved_at", Double),
+    Column("resolution", String(32), comment="retried deleted"),
+)
+
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("id", Serial, primary_key=True, autoincrement=True),
+    Column("payload_id", ForeignKey("payloads.id"), nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("rule", Text, comment="null = no rule: otherwise"),
+    Column("config_version", String(64), nullable=False),
+    Column("outcome", State, nullable=False, comment="MATCHED NOT_MATCHED ERROR UNCHANGED"),
+    Column("expressions", JSON, nullable=False, comment="when, select, prefer as written"),
+    Column("values", JSON, nullable=False, comment="patient: what was evaluated"),
+    Column("selected", JSON, nullable=False, comment="series instance UIDs"),
+    Column("selection_digest", String(64), comment="of the selected instances"),
+    Column("error", Text),
+    Column("elapsed_ms", Double, nullable=False),
+    Column("job_id", Id),
+    Column("decided_at", Double, nullable=False),
+    UniqueConstraint("payload_id", "revision", "rule"),
+)
+
+pipelines = Table(
+    "pipelines",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("name", String(255), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("digest", String(64), nullable=False, comment="SHA-256 of the definition"),
+    Column("definition", Text, nullable=False),
+    Column("file", Text, nullable=False),
+    Column("metadata", JSON, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("removed_at", Double),
+    UniqueConstraint("name", "version"),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("correlation_id", Id, nullable=False),
+    Column("name", String(255), nullable=False),
+    Column("pipeline_id", ForeignKey("pipelines.id"), nullable=False),
+    Column("payload_id", Id, nullable=False, unique=True, comment="job payload: payloads/<id>/"),
+    Column("received_payload_id", ForeignKey("payloads.id"), comment="null = made by hand"),
+    Column("revision", Integer),
+    Column("rule", Text),
+    Column("called_ae", AeTitle),
+    Column("selected", JSON, nullable=False, comment="series instance UIDs of its input"),
+    Column("selection_digest", String(64)),
+    Column("priority", Integer, nullable=False, comment="1 LOWER 2 NORMAL 3 HIGHER 4 IMMEDIATE"),
+    Column("state", State, nullable=False, comment="PENDING RUNNING STOPPED"),
+    Column("status", State, nullable=False, comment="HEALTHY FAULTED CANCELED EVICTED TERMINATED"),
+    Column("attempt", Integer, nullable=False, default=0),
+    Column("reason", Text),
+    Column("exit_code", Integer),
+    Column("variables", JSON, nullable=False),
+    Column("destinations", JSON, nullable=False),
+    Column("metadata", JSON, nullable=False),
+    Column("cpu", Double, nullable=False),
+    Column("memory_mb", Integer, nullable=False),
+    Column("gpus", Integer, nullable=False),
+    Column("timeout_seconds", Double, nullable=False),
+    Column("cancel_requested", Text, comment="reason; the scheduler ends the job"),
+    Column("not_before", Double, comment="back-off of a retry"),
+    Column("created_at", Double, nullable=False),
+    Column("queued_at", Double, comment="null = created, not yet started by its owner"),
+    Column("started_at", Double),
+    Column("stopped_at", Double),
+    UniqueConstraint("received_payload_id", "revision", "rule"),
+    CheckConstraint("priority BETWEEN 1 AND 4", name="priority"),
+    Index(None, "state", "priority", "queued_at"),
+    Index(None, "created_at"),
+    Index(None, "received_payload_id"),
+)
+
+operators = Table(
+    "operators",
+    metadata,
+    Column("job_id", ForeignKey("jobs.id"), primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("name", String(255), primary_key=True),
+    Column("position", Integer, nullable=False),
+    Column("status", State, nullable=False, comment="PENDING RUNNING COMPLETED FAULTED"),
+    Column("reason", Text),
+    Column("exit_code", Integer),
+    Column("log", Text, nullable=False, comment="relative to data-dir"),
+    Column("tail", Text, comment="last lines of the log"),
+    Column("created_at", Double, nullable=False),
+    Column("started_at", Double),
+    Column("stopped_at", Double),
+)
+
+results = Table(
+    "results",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("correlation_id", Id, nullable=False),
+    Column("job_id", ForeignKey("jobs.id"), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("agent", String(64), nullable=False, comment="as registered; compared lower-cased"),
+    Column("destination", String(64), comment="null = parameters say it all"),
+    Column("parameters", Text, nullable=False, comment="a JSON-encoded value"),
+    Column("deliverable", Boolean, nullable=False, default=False, comment="the job is HEALTHY"),
+    Column("state", State, nullable=False),
+    Column("retries", Integer, nullable=False, default=0),
+    Column("reason", Text),
+    Column("next_at", Double, comment="WAITING until"),
+    Column("lease_until", Double, comment="a poller of the HTTP service holds it until"),
+    Column("created_at", Double, nullable=False),
+    Column("delivered_at", Double),
+    Index(None, "state", "next_at"),
+    Index(None, "job_id"),
+)
+
+result_files = Table(
+    "result_files",
+    metadata,
+    Column("id", Serial, primary_key=True, autoincrement=True),
+    Column("result_id", ForeignKey("results.id"), nullable=False),
+    Column("path", Text, nullable=False, comment="relative to the job payload: operators/…"),
+    Column("sop_instance_uid", Uid, comment="null = no DICOM file"),
+    Column("sop_class_uid", Uid),
+    Column("transfer_syntax_uid", Uid),
+    Column("series_instance_uid", Uid),
+    Column("size", BigInteger, nullable=False),
+    Column("state", State, nullable=False, comment="PENDING SENT WARNING FAILED"),
+    Column("status", Integer, comment="of the last C-STORE response"),
+    Column("comment", Text),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("sent_at", Double),
+    UniqueConstraint("result_id", "path"),
+    Index(None, "sop_instance_uid"),
+)
+
+circuits = Table(
+    "circuits",
+    metadata,
+    Column("destination", String(64), primary_key=True),
+    Column("state", State, nullable=False, comment="CLOSED OPEN HALF_OPEN"),
+    Column("failures", Integer, nullable=False, default=0),
+    Column("reason", Text),
+    Column("changed_at", Double, nullable=False),
+    Column("retry_at", Double),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("seq", Serial, primary_key=True, autoincrement=True),
+    Column("id", Id, nullable=False, unique=True),
+    Column("time", Double, nullable=False),
+    Column("kind", String(64), nullable=False, comment="also the MQTT topic below the prefix"),
+    Column("correlation_id", Id),
+    Column("association_id", Id),
+    Column("payload_id", Id),
+    Column("job_id", Id),
+    Column("result_id", Id),
+    Column("data", JSON, nullable=False, comment="identifiers and states, no patient data"),
+    Column("published", Boolean, nullable=False, default=False, comment="the broker has it"),
+    Index(None, "published", "seq"),
+    Index(None, "payload_id"),
+    Index(None, "job_id"),
+    Index(None, "correlation_id"),
+    sqlite_autoincrement=True,
+)

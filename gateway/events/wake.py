@@ -1,0 +1,46 @@
+"""Waking a worker when there is work.
+
+A wake is only a hint: every worker works from the records and looks again after its own
+timeout, so a lost hint (a crash, another process) costs time, never work.
+"""
+
+from __future__ import annotations
+
+import threading
+from enum import StrEnum
+
+
+class Topic(StrEnum):
+    """What there may be work of."""
+
+    PAYLOADS = "payloads"
+    """An instance was indexed: completion may be near."""
+    ROUTING = "routing"
+    """A payload became COMPLETE."""
+    JOBS = "jobs"
+    """A job was queued, ended or is to be cancelled."""
+    RESULTS = "results"
+    """A result became deliverable."""
+    EVENTS = "events"
+    """An event was recorded."""
+
+
+class Wakeups:
+    """Hints between the rooms of one process; every method may be called from any thread."""
+
+    def __init__(self) -> None:
+        self._events = {topic: threading.Event() for topic in Topic}
+
+    def notify(self, *topics: Topic) -> None:
+        """Wake the workers of ``topics``; call it after the transaction committed."""
+        for topic in topics:
+            self._events[topic].set()
+
+    def wait(self, topic: Topic, timeout: float) -> bool:
+        """Wait for work of ``topic``, at most ``timeout`` seconds; True when woken.
+
+        One worker per topic: the hint is taken back before returning.
+        """
+        woken = self._events[topic].wait(timeout)
+        self._events[topic].clear()
+        return woken
