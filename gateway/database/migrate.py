@@ -1,7 +1,7 @@
 """Bringing a database to the schema of this release, by Alembic.
 
 A new database is created straight from :mod:`gateway.database.schema` and stamped; an older one
-runs the numbered files in ``migrations/versions/``.  A test proves that both ways end in the same schema.
+runs the numbered files in ``migrations/versions/``.  A test proves that both ways end alike.
 """
 
 from __future__ import annotations

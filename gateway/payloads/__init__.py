@@ -1,0 +1,3 @@
+"""Payloads: the spool, grouping, completion, revisions, quarantine and retention."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Results: what operators registered, and the tasks that deliver it."""
+
+from __future__ import annotations
