@@ -7,7 +7,6 @@ log and the metric ``gateway_ae_config_valid``.
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -87,7 +86,7 @@ class LiveAeConfig:
         seen = []
         for path in files(self._folder):
             try:
-                stat = os.stat(path)
+                stat = path.stat()
             except OSError:
                 continue
             seen.append((path.name, stat.st_ino, stat.st_size, stat.st_mtime_ns))
