@@ -183,7 +183,7 @@ def lung_volume_mm3(side: int, junction: float, step: float = 3.0) -> float:
 def emphysema(side: int, fraction: float, junction: float, seed: int) -> list[Ellipsoid]:
     """Place spheres of emphysema, apart from each other, up to `fraction` of the lung's volume.
 
-    Deterministic per side and seed; at most 0.35 of a lung can be filled this way.
+    Deterministic per side and seed; spheres that stay apart fill at most about 0.18 of a lung.
     """
     random = np.random.default_rng([seed, side, 1])
     wanted = fraction * lung_volume_mm3(side, junction)
