@@ -10,17 +10,18 @@ What it writes into its output folder
 
 Voxels are in the unit of the Modality LUT (HU for CT): Rescale Slope and Intercept are applied,
 in integers where the result is one (int16, uint16, int32), else float32. Axes are those of DICOM,
-never flipped: i = column (x of the image), j = row, k = slice along the normal (row × column
-direction), t = volume. `nibabel.load(f).dataobj[i, j, k]` and `SimpleITK.GetArrayFromImage(...)
-[k, j, i]` are the pixel in column i, row j of slice k.
+never flipped: i = column (x of the image), j = row, k = slice along the normal (row direction x
+column direction), t = volume. `nibabel.load(f).dataobj[i, j, k]` and, of the same volume in
+SimpleITK, `GetArrayFromImage(image)[k, j, i]` are the pixel in column i, row j of slice k.
+A series needs 5 images to be a volume, or `--min-images` (`$DICOM_READER_MIN_IMAGES`).
 
 `series.json`::
 
     {"version": 1,
      "code": null,                        # why the whole run was refused: MIXED_PATIENTS, ...
      "message": null,
-     "patient_digest": "<sha256>",        # sdk.Patient.digest() of every source instance; null if refused
-     "skipped": [{"file": ..., "code": ..., "message": ...}],       # files that are no DICOM instance
+     "patient_digest": "<sha256>",        # sdk.Patient.digest() of every source; null if refused
+     "skipped": [{"file": ..., "code": ..., "message": ...}],     # files that are no instance
      "series": [
        {"series_instance_uid": ..., "study_instance_uid": ..., "modality": "CT",
         "sop_class_uid": ..., "frame_of_reference_uid": ..., "instances": 275,
@@ -34,7 +35,7 @@ direction), t = volume. `nibabel.load(f).dataobj[i, j, k]` and `SimpleITK.GetArr
         "spacing": [0.7, 0.7, 1.0],       # mm along i, j, k (length of the step to the next voxel)
         "direction": [[1,0,0],[0,1,0],[0,0,1]],   # columns = unit vectors of i, j, k in DICOM LPS
         "origin": [x, y, z],              # mm, LPS, centre of voxel (0, 0, 0)
-        "affine_lps": 4×4,                # voxel index → mm in DICOM's patient coordinates
+        "affine_lps": [[4 x 4]],          # voxel index → mm in DICOM's patient coordinates
         "tilt_degrees": 0.0,              # angle of the step against the slice normal
         "sources": [[{"sop_instance_uid": ..., "frame": null, "file": "dcm/…/x.dcm"}, ...k], ...t],
                                           # [volume][slice]; frame counts from 1 in multi-frame

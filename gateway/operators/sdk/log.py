@@ -32,7 +32,7 @@ class Log:
         """Say that something is odd and work goes on."""
         self._write("warning", event, fields)
 
-    def error(self, event: str, **fields: object) -> None:
+    def failure(self, event: str, **fields: object) -> None:
         """Say that something failed."""
         self._write("error", event, fields)
 

@@ -45,10 +45,10 @@ def run(
     try:
         main(_context(parsed, environ, log))
     except OperatorError as error:
-        log.error("operator.failed", code=error.code, message=error.message)
+        log.failure("operator.failed", code=error.code, message=error.message)
         return error.exit_code
     except Exception as error:  # noqa: BLE001 -- the process boundary: log, then the exit code
-        log.error("operator.crashed", code=type(error).__name__, trace=_places(error))
+        log.failure("operator.crashed", code=type(error).__name__, trace=_places(error))
         return ExitCode.UNEXPECTED
     return ExitCode.OK
 
