@@ -94,7 +94,8 @@ instances = Table(
     Column("geometry", JSON, comment="position, orientation, spacing, number; null if absent"),
     Column("received_at", Double, nullable=False),
     Index(None, "called_ae", "sop_instance_uid", "state"),
-    Index(None, "study_instance_uid"),
+    Index(None, "study_instance_uid", "patient_id"),
+    Index(None, "series_instance_uid", "patient_id"),
     Index(None, "association_id"),
 )
 
@@ -118,7 +119,9 @@ payloads = Table(
     Column("accession_number", Text, nullable=False, default="", comment="patient"),
     Column("expected", Integer, comment="instances announced by the sender's related-count tag"),
     Column("reason", Text, comment="why the state: completion, conflict, deletion"),
-    Column("conflict_released", Boolean, nullable=False, default=False),
+    Column("conflict", Boolean, nullable=False, default=False, comment="several Patient IDs"),
+    Column("conflict_released", Boolean, nullable=False, default=False, comment="by a person"),
+    Column("discard", Boolean, nullable=False, default=False, comment="otherwise: discard"),
     Column("opened_at", Double, nullable=False, comment="first instance of this revision"),
     Column("last_received_at", Double, nullable=False),
     Column("completed_at", Double),
@@ -244,6 +247,7 @@ jobs = Table(
     Column("state", State, nullable=False, comment="PENDING RUNNING STOPPED"),
     Column("status", State, nullable=False, comment="HEALTHY FAULTED CANCELED EVICTED TERMINATED"),
     Column("attempt", Integer, nullable=False, default=0),
+    Column("retries", Integer, nullable=False, default=0, comment="attempts lost to a fault"),
     Column("reason", Text),
     Column("exit_code", Integer),
     Column("variables", JSON, nullable=False),

@@ -38,6 +38,7 @@ class Kind(StrEnum):
     INSTANCE_RETURNED = "instance/returned"
     JOB_CREATED = "job/created"
     JOB_STARTED = "job/started"
+    JOB_REQUEUED = "job/requeued"
     JOB_STOPPED = "job/stopped"
     OPERATOR_STARTED = "operator/started"
     OPERATOR_STOPPED = "operator/stopped"

@@ -1,0 +1,282 @@
+"""Making jobs, and what people and newer revisions do to them afterwards.
+
+Every function works in the caller's write transaction, so that a routing decision and its jobs
+are committed together; the caller wakes :data:`~gateway.events.wake.Topic.JOBS` after it.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from gateway.config.settings import JobSettings
+from gateway.database.schema import jobs, new_id
+from gateway.errors import Refused
+from gateway.events.faults import point
+from gateway.events.record import Kind, record
+from gateway.jobs.ledger import Capacity
+from gateway.jobs.states import PENDING, JobEvent, State
+from gateway.jobs.transitions import Facts, Job, load, move_job
+from gateway.pipelines.model import Definition, Requests
+
+PRIORITIES: Mapping[str, int] = {"lower": 1, "normal": 2, "higher": 3, "immediate": 4}
+"""Words of the AE files and of Clara, and the numbers in the records."""
+
+NAME_LIMIT = 63
+"""Longest job name that is made here: a DNS label, as Pods and Workflows want it."""
+
+Variable = str | int | float | bool
+
+
+class PipelineVersion(Protocol):
+    """One registered version of a pipeline."""
+
+    @property
+    def id(self) -> str:
+        """Key of its record."""
+
+    @property
+    def version(self) -> int:
+        """1, 2, …: each change of the definition makes the next."""
+
+    @property
+    def definition(self) -> Definition:
+        """The definition with its parameters' defaults."""
+
+
+Latest = Callable[[Connection, str], PipelineVersion]
+"""The latest version of the pipeline of a name; raises :class:`Refused` if there is none."""
+
+Peak = Callable[[Definition], Requests]
+"""The largest sum of requests of operators that can run at once."""
+
+
+@dataclass(frozen=True)
+class NewJob:
+    """What a job is made from.
+
+    ``received_payload_id``, ``revision`` and ``rule`` say which decision it carries out: there is
+    never more than one job for one of them.  All three None = made by hand.
+    """
+
+    correlation_id: str
+    pipeline_name: str
+    received_payload_id: str | None = None
+    revision: int | None = None
+    rule: str | None = None
+    called_ae: str | None = None
+    selected: Sequence[str] = ()
+    """Series Instance UIDs of its input."""
+    selection_digest: str | None = None
+    priority: str = "normal"
+    variables: Mapping[str, Variable] = field(default_factory=dict)
+    destinations: Sequence[str] = ()
+    name: str | None = None
+    """None = ``<ae>-<pipeline>-<yyyymmddhhmmss>`` (UTC)."""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+class JobCreation:
+    """Creates jobs within the limits of the settings and the machine; holds no state."""
+
+    def __init__(
+        self,
+        *,
+        latest: Latest,
+        peak: Peak,
+        capacity: Capacity,
+        limits: JobSettings,
+        missing_gpu: str = "refuse",
+    ) -> None:
+        self._latest = latest
+        self._peak = peak
+        self._capacity = capacity
+        self._limits = limits
+        self._missing_gpu = missing_gpu
+
+    def create(self, connection: Connection, new: NewJob, *, queue: bool = True) -> str:
+        """Make a PENDING job and return its id; the same decision again gives the same id.
+
+        ``queue=False`` leaves it waiting for :meth:`queue`.  A time-out above
+        ``maximum-timeout-seconds`` is capped to it.  Raises :class:`Refused`, with nothing
+        written, for a pipeline, priority or variable that is not known and for a job that the
+        machine can never hold.
+        """
+        existing = self._existing(connection, new)
+        if existing is not None:
+            return existing
+        pipeline = self._latest(connection, new.pipeline_name)
+        check_variables(pipeline.definition, new.variables)
+        need = self._capacity.admit(self._peak(pipeline.definition), missing_gpu=self._missing_gpu)
+        now = time.time()
+        values = {
+            "id": new_id(),
+            "correlation_id": new.correlation_id,
+            "name": new.name or job_name(new.called_ae, pipeline.definition.name, now),
+            "pipeline_id": pipeline.id,
+            "payload_id": new_id(),
+            "received_payload_id": new.received_payload_id,
+            "revision": new.revision,
+            "rule": new.rule,
+            "called_ae": new.called_ae,
+            "selected": list(new.selected),
+            "selection_digest": new.selection_digest,
+            "priority": _priority(new.priority),
+            "state": PENDING.state.value,
+            "status": PENDING.status.value,
+            "attempt": 0,
+            "variables": dict(new.variables),
+            "destinations": list(new.destinations),
+            "metadata": dict(new.metadata),
+            "cpu": need.cpu,
+            "memory_mb": need.memory_mb,
+            "gpus": need.gpus,
+            "timeout_seconds": self._timeout(pipeline.definition),
+            "created_at": now,
+            "queued_at": now if queue else None,
+        }
+        return self._insert(connection, new, values, pipeline)
+
+    def _timeout(self, definition: Definition) -> float:
+        wanted = definition.timeout or self._limits.timeout_seconds
+        return min(wanted, self._limits.maximum_timeout_seconds)
+
+    def _existing(self, connection: Connection, new: NewJob) -> str | None:
+        if new.received_payload_id is None:
+            return None
+        found: str | None = connection.execute(
+            sa.select(jobs.c.id).where(
+                jobs.c.received_payload_id == new.received_payload_id,
+                jobs.c.revision == new.revision,
+                jobs.c.rule == new.rule,
+            )
+        ).scalar()
+        return found
+
+    def _insert(
+        self,
+        connection: Connection,
+        new: NewJob,
+        values: Mapping[str, object],
+        pipeline: PipelineVersion,
+    ) -> str:
+        try:
+            with connection.begin_nested():
+                connection.execute(sa.insert(jobs).values(**values))
+        except sa.exc.IntegrityError:
+            # Another process carried out the same decision in the meantime.
+            existing = self._existing(connection, new)
+            if existing is None:
+                raise
+            return existing
+        job_id = str(values["id"])
+        record(
+            connection,
+            Kind.JOB_CREATED,
+            correlation_id=new.correlation_id,
+            payload_id=new.received_payload_id,
+            job_id=job_id,
+            data={
+                "name": values["name"],
+                "pipeline": pipeline.definition.name,
+                "version": pipeline.version,
+                "priority": new.priority,
+                "revision": new.revision,
+                "rule": new.rule,
+                "state": values["state"],
+                "status": values["status"],
+            },
+        )
+        point("job.create.before")
+        return job_id
+
+
+def check_variables(definition: Definition, variables: Mapping[str, Variable]) -> None:
+    """Refuse values for parameters that ``definition`` does not declare."""
+    unknown = sorted(set(variables) - set(definition.parameters))
+    if unknown:
+        declared = ", ".join(sorted(definition.parameters)) or "none"
+        raise Refused(
+            f"pipeline {definition.name} declares no parameter {', '.join(unknown)}; "
+            f"declared: {declared}"
+        )
+
+
+def job_name(called_ae: str | None, pipeline: str, at: float) -> str:
+    """A name without patient data: AE title, pipeline and UTC second, ``[a-z0-9-]``, at most 63."""
+    stamp = time.strftime("%Y%m%d%H%M%S", time.gmtime(at))
+    words = (_clean(part) for part in (called_ae or "", pipeline))
+    head = "-".join(word for word in words if word)[: NAME_LIMIT - len(stamp) - 1].strip("-")
+    return f"{head or 'job'}-{stamp}"
+
+
+def _clean(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def _priority(word: str) -> int:
+    try:
+        return PRIORITIES[word.lower()]
+    except KeyError:
+        raise Refused(f"{word!r} is no priority; allowed: {', '.join(PRIORITIES)}") from None
+
+
+def supersede(
+    connection: Connection, received_payload_id: str, rule: str, revision: int
+) -> list[str]:
+    """Cancel the rule's jobs for revisions before ``revision`` that are not running.
+
+    A running one goes on: its results carry their revision.  Returns the ids cancelled.
+    """
+    older = connection.execute(
+        sa.select(jobs.c.id)
+        .where(
+            jobs.c.received_payload_id == received_payload_id,
+            jobs.c.rule == rule,
+            jobs.c.revision < revision,
+            jobs.c.state == State.PENDING.value,
+        )
+        .order_by(jobs.c.revision)
+    ).scalars()
+    reason = f"superseded by revision {revision} of its payload"
+    superseded = []
+    for job_id in older.all():
+        move_job(connection, job_id, JobEvent.SUPERSEDE, Facts(reason=reason))
+        superseded.append(job_id)
+    return superseded
+
+
+def queue(connection: Connection, job_id: str) -> Job:
+    """Let a job that was created with ``queue=False`` run; a second time changes nothing."""
+    return move_job(connection, job_id, JobEvent.QUEUE, Facts())
+
+
+def cancel(connection: Connection, job_id: str, reason: str = "") -> Job:
+    """End a job: a PENDING one at once, a RUNNING one as soon as the scheduler hears of it.
+
+    Raises :class:`~gateway.jobs.transitions.UnknownJob`, or :class:`Refused` when it has stopped.
+    """
+    words = f"cancelled: {reason}" if reason else "cancelled"
+    job = load(connection, job_id)
+    if job.state != State.RUNNING.value:
+        return move_job(connection, job_id, JobEvent.CANCEL, Facts(reason=words))
+    if job.cancel_requested is None:
+        connection.execute(
+            sa.update(jobs).where(jobs.c.id == job_id).values(cancel_requested=words)
+        )
+    return load(connection, job_id)
+
+
+def rerun(connection: Connection, job_id: str) -> Job:
+    """Queue another attempt of a job that has stopped, whatever its end.
+
+    What earlier attempts registered is discarded when the attempt begins.  Raises
+    :class:`Refused` when it has not stopped.
+    """
+    return move_job(connection, job_id, JobEvent.RERUN, Facts())
