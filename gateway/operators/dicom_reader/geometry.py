@@ -7,7 +7,6 @@ within them the affine is exact to the tolerance at every slice.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -94,10 +93,9 @@ def _axes(frames: list[Frame]) -> Array:
     if np.abs(spacings / spacings[0] - 1).max() > 1e-4:
         raise refused(SeriesRefusal.MIXED_SPACING, "pixel spacing differs within the series")
     row, column = np.array(first.orientation[:3]), np.array(first.orientation[3:])
-    lengths = np.linalg.norm(row), np.linalg.norm(column)
-    if max(abs(lengths[0] - 1), abs(lengths[1] - 1), abs(float(row @ column))) > 1e-3:
+    if np.abs([row @ row - 1, column @ column - 1, row @ column]).max() > 2e-3:
         raise refused(SeriesRefusal.BAD_ORIENTATION, "the direction cosines are not orthonormal")
-    row, column = row / lengths[0], column / lengths[1]
+    row, column = row / np.linalg.norm(row), column / np.linalg.norm(column)
     normal = np.cross(row, column)
     return np.array([row, column, normal / np.linalg.norm(normal)])
 
@@ -144,9 +142,8 @@ def _allowed(step: float) -> float:
 
 def _uneven(gaps: Array) -> Exception:
     """Tell missing slices (gaps that are multiples of the usual one) from uneven spacing."""
-    rounded: list[float] = np.round(gaps, 2).tolist()
-    common = Counter(rounded).most_common(1)[0][0]
-    usual = common or float(np.median(gaps))
+    values, counts = np.unique(np.round(gaps, 2), return_counts=True)
+    usual = float(values[np.argmax(counts)]) or float(np.median(gaps))
     multiples = gaps / usual
     whole = np.round(multiples)
     if (whole >= 1).all() and (whole > 1).any() and np.abs(multiples - whole).max() <= 0.1:

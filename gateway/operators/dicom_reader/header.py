@@ -215,7 +215,7 @@ def _parsed_header(path: Path) -> Header:
 
 
 def _raw_value(dataset: pydicom.Dataset, tag: int) -> bytes:
-    element = dataset.get_item(tag)
+    element: object = dataset.get_item(tag)
     if isinstance(element, RawDataElement) and element.value is not None:
         return element.value
     # pydicom has already converted it: only Specific Character Set, a text, and sequences.
