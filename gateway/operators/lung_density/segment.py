@@ -78,10 +78,10 @@ def _remove_outside(air: Mask) -> Mask:
 
 def _middle_of(body: Mask) -> float:
     """Give the body's middle along the left-right axis, as an index of axis 0."""
-    profile = body.sum(axis=(1, 2), dtype=np.float64)
+    profile = np.asarray(body.sum(axis=(1, 2)), dtype=np.float64)
     if not profile.any():
         return (profile.size - 1) / 2
-    return float(np.dot(np.arange(profile.size), profile) / profile.sum())
+    return float(np.average(np.arange(profile.size), weights=profile))
 
 
 def _closed(working: Working, lungs: Labels, blocked: Mask) -> Labels:

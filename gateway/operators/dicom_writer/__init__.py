@@ -1,0 +1,38 @@
+"""dicom-writer: lung labels and measurements go back to DICOM as SEG, SR and Secondary Capture.
+
+Run it as::
+
+    python -m gateway.operators.dicom_writer --input dcm:DICOM --input lungs:LUNGS \\
+        --input volume:VOLUME --output FOLDER
+
+Inputs, by name: `dcm` = the original instances (the raw payload), `lungs` = what `lung-density`
+wrote, `volume` = what `dicom-reader` wrote (its `series.json` tells which instance is which slice).
+
+What it writes: `<series-instance-uid>/<sop-instance-uid>.dcm`, four instances in three series:
+
+==============  ======  =========================================================================
+series number   object  content
+==============  ======  =========================================================================
+9001            SEG     binary Segmentation Storage; segment 1 = right lung, 2 = left lung
+9002            SR      Comprehensive 3D SR, TID 1500: per lung and for both volume (ml), mean
+                        density (HU), LAA-950 (%), Perc15 (HU)
+9003            SC      two RGB Secondary Capture images: coronal view with table; axial montage
+==============  ======  =========================================================================
+
+**Identity.** Study Instance UID, patient and study attributes and Accession Number are those of the
+source series; attributes of type 2 (PS3.5 7.4.3) that the source lacks are written empty, values
+the standard does not allow (a sex that is none, a date that is none) too. Text is transcoded:
+whatever the source's Specific Character Set, results are in UTF-8 (ISO_IR 192).
+
+**UIDs** derive from the job id (without one: from the source series and the algorithm's version)
+by UUID version 5 under `2.25`, so a rerun of one job makes the same UIDs, another job others.
+
+Coding scheme `99GATEWAY`: `LAA950` = share of lung voxels below -950 HU; `PERC15` = 15th
+percentile of lung density. The standard has no codes of its own for them.
+
+Refused by name, exit code 3: NO_MEASUREMENTS, NO_LABELS, NO_SERIES_LIST, SOURCE_MISSING,
+SOURCE_UNREADABLE, MIXED_PATIENTS, MIXED_SERIES, PATIENT_DIFFERS (the reader saw another patient),
+GEOMETRY_MISMATCH (the labels do not lie where the source images do).
+"""
+
+from __future__ import annotations
