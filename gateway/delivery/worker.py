@@ -1,0 +1,238 @@
+"""The worker that carries due results to their destinations.
+
+One thread looks for due work; each destination that has some gets a thread of its own, so a slow
+or hanging PACS never holds up another.  All due results of a destination go over one association.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy.engine import Connection
+
+from gateway.config.applications import AeConfig, Destination
+from gateway.config.live import LiveAeConfig
+from gateway.database.engine import Database
+from gateway.delivery import circuit, ledger
+from gateway.delivery.agent import POSITIVE, Agent, Answer, Item, LinkError
+from gateway.delivery.ledger import Batch, Trouble
+from gateway.delivery.policy import Policy
+from gateway.delivery.states import Circuit
+from gateway.events import faults
+from gateway.events.wake import Topic, Wakeups
+
+log = logging.getLogger(__name__)
+
+
+class DeliveryWorker:
+    """Carries results; made by the composition root, run in a thread of its own.
+
+    Call :meth:`recover` once, then :meth:`run`; :meth:`stop` from any thread.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        wakeups: Wakeups,
+        config: LiveAeConfig,
+        data_dir: Path,
+        *,
+        dicom: Agent,
+        folder: Agent,
+        policy: Policy | None = None,
+    ) -> None:
+        self._database = database
+        self._wakeups = wakeups
+        self._config = config
+        self._data_dir = data_dir
+        self._dicom = dicom
+        self._folder = folder
+        self._policy = policy or Policy()
+        self._stop = threading.Event()
+        self._threads: dict[str, threading.Thread] = {}
+        self._seen: AeConfig | None = None
+
+    def recover(self) -> int:
+        """Take back what a dead process was carrying; returns how many results."""
+        with self._write() as connection:
+            return ledger.recover(connection, self._policy)
+
+    def run(self) -> None:
+        """Carry results until :meth:`stop`; returns when every association has ended."""
+        while not self._stop.is_set():
+            try:
+                self._tick()
+            except Exception as error:  # noqa: BLE001 - the worker outlives a full disk
+                _log_crash("delivery cannot look for work", error)
+            self._wakeups.wait(Topic.RESULTS, self._policy.poll_seconds)
+        deadline = time.monotonic() + self._policy.stop_seconds
+        for thread in self._threads.values():
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+    def stop(self) -> None:
+        """Let :meth:`run` return after the instances now on the wire."""
+        self._stop.set()
+        self._wakeups.notify(Topic.RESULTS)
+
+    def _tick(self) -> None:
+        self._follow_config()
+        with self._database.read() as connection:
+            due = ledger.due_destinations(connection)
+        self._threads = {name: t for name, t in self._threads.items() if t.is_alive()}
+        for name in due:
+            if name not in self._threads:
+                thread = threading.Thread(
+                    target=self._serve, args=(name,), name=f"delivery-{name}", daemon=True
+                )
+                self._threads[name] = thread
+                thread.start()
+
+    def _follow_config(self) -> None:
+        """Try a destination again at once when its configuration changed, or after a start."""
+        config, before = self._config.current, self._seen
+        if config is before:
+            return
+        old = _by_name(before) if before else {}
+        fresh = {n: d for n, d in _by_name(config).items() if old.get(n) != d}
+        with self._write() as connection:
+            for name, destination in fresh.items():
+                # What a circuit learnt before a restart still holds; a new address undoes it.
+                if before is not None:
+                    circuit.changed(connection, destination.name)
+                ledger.wake(connection, name)
+            for name in set(old) - set(_by_name(config)):
+                ledger.wake(connection, name)
+        self._seen = config
+
+    def _serve(self, name: str) -> None:
+        """Work off one destination; the body of its thread."""
+        try:
+            while not self._stop.is_set() and self._round(name):
+                pass
+        except Exception as error:  # noqa: BLE001 - the thread's boundary
+            _log_crash("delivery failed", error)
+            self._give_up(name, f"internal error ({type(error).__name__}), see the log")
+        finally:
+            self._wakeups.notify(Topic.RESULTS)
+
+    def _round(self, name: str) -> bool:
+        """One association's worth of work; False when nothing more can be done now."""
+        destination = self._config.current.destination(name)
+        if destination is None:
+            trouble = Trouble(f"no destination in ae_config is named {name!r}", self._later())
+            with self._write() as connection:
+                ledger.postpone(connection, name, trouble)
+            return False
+        with self._write() as connection:
+            record = circuit.admit(connection, destination.name)
+            if record.state is Circuit.OPEN:
+                reason = f"{destination.name} is left alone for now: {record.reason}"
+                ledger.hold(connection, name, record.retry_at)
+                ledger.postpone(connection, name, Trouble(reason, record.retry_at))
+                return False
+            batch = ledger.claim(connection, name, self._data_dir, self._policy)
+        if not batch.result_ids:
+            return False
+        faults.point("delivery.claimed")
+        self._carry(destination, batch)
+        return True
+
+    def _carry(self, destination: Destination, batch: Batch) -> None:
+        progress = _Progress()
+
+        def answered(item: Item, answer: Answer) -> None:
+            faults.point("delivery.answered")
+            with self._write() as connection:
+                ledger.note(connection, item, answer, self._policy)
+            progress.positive = progress.positive or answer.verdict in POSITIVE
+            progress.answers += 1
+            faults.point("delivery.recorded")
+
+        agent = self._dicom if destination.folder is None else self._folder
+        fault: LinkError | None = None
+        reached = False
+        try:
+            if batch.items:
+                reached = agent.deliver(destination, batch.items, answered, self._stop.is_set)
+        except LinkError as error:
+            fault = error
+        faults.point("delivery.unsettled")
+        with self._write() as connection:
+            self._settle(connection, destination, batch, fault, progress, reached=reached)
+        faults.point("delivery.settled")
+
+    def _settle(
+        self,
+        connection: Connection,
+        destination: Destination,
+        batch: Batch,
+        fault: LinkError | None,
+        progress: _Progress,
+        *,
+        reached: bool,
+    ) -> None:
+        trouble = None
+        if fault is not None:
+            ledger.in_flight(connection, fault.in_flight)
+            trouble = Trouble(str(fault))
+        if fault is not None and not progress.positive:
+            after, again = circuit.failed(connection, destination.name, str(fault), self._policy)
+            trouble = Trouble(str(fault), again)
+            log.warning(
+                "destination failed",
+                extra={"destination": destination.name, "failures": after.failures},
+            )
+        elif reached or progress.positive:
+            self._reached(connection, destination)
+        if self._stop.is_set() and fault is None and progress.answers < len(batch.items):
+            ledger.interrupt(connection, batch.result_ids, self._policy)
+        else:
+            ledger.settle(connection, batch.result_ids, trouble, self._policy)
+
+    def _reached(self, connection: Connection, destination: Destination) -> None:
+        """The destination works: what waited because it did not is due now."""
+        mended = circuit.load(connection, destination.name).failures > 0
+        circuit.succeeded(connection, destination.name)
+        if mended:
+            ledger.wake(connection, destination.name)
+
+    def _give_up(self, name: str, reason: str) -> None:
+        """After an unexpected fault: nothing of the destination may stay SENDING."""
+        try:
+            with self._write() as connection:
+                ledger.release(connection, name, Trouble(reason), self._policy)
+        except Exception as error:  # noqa: BLE001 - the database is away: recover() does it later
+            _log_crash("delivery cannot put results back", error)
+
+    def _later(self) -> float:
+        return time.time() + self._policy.backoff.cap_seconds
+
+    @contextmanager
+    def _write(self) -> Iterator[Connection]:
+        with self._database.begin() as connection:
+            yield connection
+        self._wakeups.notify(Topic.EVENTS)
+
+
+class _Progress:
+    """What one association achieved so far."""
+
+    def __init__(self) -> None:
+        self.answers = 0
+        self.positive = False
+
+
+def _by_name(config: AeConfig) -> Mapping[str, Destination]:
+    return {destination.name.lower(): destination for destination in config.destinations}
+
+
+def _log_crash(message: str, error: Exception) -> None:
+    # Type and places only: messages of libraries may quote the values they choke on.
+    places = [f"{f.filename}:{f.lineno}" for f in traceback.extract_tb(error.__traceback__)]
+    log.error(message, extra={"error": type(error).__name__, "trace": places})

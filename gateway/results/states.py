@@ -1,0 +1,106 @@
+"""The state machine of a result, as a table.
+
+::
+
+    PENDING ──claim──▶ SENDING ──deliver──▶ DELIVERED ──commit──▶ COMMITTED
+       ▲                │ │ └──fail────▶ FAILED ──retry──▶ PENDING
+       │◀──interrupt────┘ └──postpone──▶ WAITING ──claim──▶ SENDING
+       └──────────────────────retry──────────┘
+
+A cell that is absent is a step that must not happen: :func:`after` raises
+:class:`~gateway.errors.Refused`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+
+from gateway.errors import Refused
+
+
+class State(StrEnum):
+    """States of a result (contract, section 6)."""
+
+    PENDING = "PENDING"
+    """Nobody carries it; due at once."""
+    SENDING = "SENDING"
+    """The delivery room carries it now."""
+    DELIVERED = "DELIVERED"
+    """Every file was answered positively and that answer is on disk."""
+    COMMITTED = "COMMITTED"
+    """The destination took responsibility for it (storage commitment, PS3.4 Annex J)."""
+    WAITING = "WAITING"
+    """A fault that may pass: tried again at ``next_at``."""
+    FAILED = "FAILED"
+    """A fault that stays until a person acts."""
+
+
+class Event(StrEnum):
+    """What may happen to a result."""
+
+    CLAIM = "claim"
+    """The delivery room begins to carry it."""
+    DELIVER = "deliver"
+    """Every file arrived."""
+    POSTPONE = "postpone"
+    """Not all arrived; worth another try later."""
+    FAIL = "fail"
+    """Not all arrived; another try would not help."""
+    INTERRUPT = "interrupt"
+    """The gateway stopped, or was killed, while carrying it."""
+    RETRY = "retry"
+    """A person wants another try now."""
+    COMMIT = "commit"
+    """The destination confirmed that it keeps it."""
+
+
+TRANSITIONS: Mapping[tuple[State, Event], State] = MappingProxyType(
+    {
+        (State.PENDING, Event.CLAIM): State.SENDING,
+        # Pollers of the HTTP service hold a lease, not the state SENDING: a restart of the
+        # gateway must not take a task away from a poller that is still busy with it.
+        (State.PENDING, Event.DELIVER): State.DELIVERED,
+        (State.PENDING, Event.POSTPONE): State.WAITING,
+        (State.PENDING, Event.FAIL): State.FAILED,
+        (State.SENDING, Event.DELIVER): State.DELIVERED,
+        (State.SENDING, Event.POSTPONE): State.WAITING,
+        (State.SENDING, Event.FAIL): State.FAILED,
+        (State.SENDING, Event.INTERRUPT): State.PENDING,
+        (State.WAITING, Event.CLAIM): State.SENDING,
+        (State.WAITING, Event.DELIVER): State.DELIVERED,
+        (State.WAITING, Event.POSTPONE): State.WAITING,
+        (State.WAITING, Event.FAIL): State.FAILED,
+        (State.WAITING, Event.RETRY): State.PENDING,
+        (State.FAILED, Event.RETRY): State.PENDING,
+        (State.DELIVERED, Event.COMMIT): State.COMMITTED,
+    }
+)
+
+OPEN_STATES = frozenset({State.PENDING, State.SENDING, State.WAITING})
+"""The files are still needed: the payload must be kept."""
+
+FAULT_POINTS = ("results.collected", "results.registered", "results.released")
+"""Where crash tests kill the process in this room (:mod:`gateway.events.faults`)."""
+
+
+class FileState(StrEnum):
+    """States of one file of a result."""
+
+    PENDING = "PENDING"
+    """No positive answer is on disk."""
+    SENT = "SENT"
+    """Answered with Success."""
+    WARNING = "WARNING"
+    """Answered with a warning: stored, perhaps coerced (PS3.4 Table B.2-1)."""
+    FAILED = "FAILED"
+    """Given up; sent again only when a person retries the result."""
+
+
+def after(state: State, event: Event) -> State:
+    """The state that follows; raises Refused when ``event`` is not allowed in ``state``."""
+    following = TRANSITIONS.get((state, event))
+    if following is None:
+        raise Refused(f"A result that is {state} cannot {event}.")
+    return following
