@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pydicom.dataset import Dataset
@@ -20,6 +24,24 @@ def main(context: Context) -> None:
     Raises:
         InputRefusedError: what goes in does not belong together, by name.
     """
+    with _discreet():
+        _write_results(context)
+
+
+@contextmanager
+def _discreet() -> Iterator[None]:
+    """Keep libraries' warnings out of the log: they quote the values they find odd."""
+    silent = logging.NullHandler()
+    logging.getLogger().addHandler(silent)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.getLogger().removeHandler(silent)
+
+
+def _write_results(context: Context) -> None:
     case = load_case(context.input("dcm"), context.input("lungs"), context.input("volume"))
     origin = origin_of(case.measurements, context.job_id)
     segmentation = make_segmentation(case, origin)

@@ -7,7 +7,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
-from gateway.operators.dicom_writer.identity import copy_study
+from gateway.operators.dicom_writer.identity import put_study
 from gateway.operators.dicom_writer.origin import SC_SERIES, Origin
 from gateway.operators.dicom_writer.overlay import Page, draw_pages
 from gateway.operators.dicom_writer.source import Case
@@ -21,13 +21,13 @@ def make_captures(case: Case, origin: Origin) -> list[Dataset]:
 
 
 def _capture(case: Case, origin: Origin, page: Page, number: int) -> Dataset:
-    study = case.study
+    source = case.headers[0]
     capture: Dataset = highdicom.sc.SCImage(
         pixel_array=np.ascontiguousarray(page.pixels),
         photometric_interpretation="RGB",
         bits_allocated=8,
         coordinate_system="PATIENT",
-        study_instance_uid=study.StudyInstanceUID,
+        study_instance_uid=source.StudyInstanceUID,
         series_instance_uid=origin.uid("sc series"),
         series_number=SC_SERIES,
         sop_instance_uid=origin.uid(f"sc {number}"),
@@ -36,14 +36,14 @@ def _capture(case: Case, origin: Origin, page: Page, number: int) -> Dataset:
         series_description="Lung density overlay",
         **origin.equipment(),
     )
-    copy_study(study, capture)
+    put_study(case.study, capture)
     capture.ConversionType = "WSD"
     capture.BurnedInAnnotation = "NO"
     capture.BodyPartExamined = "CHEST"
     capture.ImageComments = page.description
     capture.DerivationDescription = "Lungs outlined, voxels below -950 HU coloured"
     _refer(case, page, capture)
-    _keep_lossy(study, capture)
+    _keep_lossy(source, capture)
     return capture
 
 
@@ -66,14 +66,14 @@ def _refer(case: Case, page: Page, capture: Dataset) -> None:
     capture.SourceImageSequence = items
 
 
-def _keep_lossy(study: Dataset, capture: Dataset) -> None:
+def _keep_lossy(source: Dataset, capture: Dataset) -> None:
     """Say that the pixels were once compressed with loss, if the source's were."""
-    if str(study.get("LossyImageCompression") or "") != "01":
+    if str(source.get("LossyImageCompression") or "") != "01":
         return
     for keyword in (
         "LossyImageCompression",
         "LossyImageCompressionRatio",
         "LossyImageCompressionMethod",
     ):
-        if keyword in study:
-            setattr(capture, keyword, study[keyword].value)
+        if keyword in source:
+            setattr(capture, keyword, source[keyword].value)

@@ -7,6 +7,7 @@ head on top), whatever way the source images lie. Nothing about the patient is d
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -25,6 +26,7 @@ WINDOW: Final = (-600.0, 1500.0)
 LAA_HU: Final = -950.0
 LAA_RGB: Final = (255, 60, 200)
 WHITE: Final = (235, 235, 235)
+AMBER: Final = (255, 200, 80)
 GREY: Final = (150, 150, 150)
 PAGE: Final = (1024, 768)
 TILE: Final = (256, 232)
@@ -62,10 +64,10 @@ def _coronal_page(case: Case, frame: Frame, hu: Any, labels: Any, caption: str) 
     plane, mask = hu[:, y, ::-1].T, labels[:, y, ::-1].T
     view = _view(plane, mask, (frame.spacing[2], frame.spacing[0]), (620, 620))
     page = Image.new("RGB", PAGE)
-    top = (PAGE[1] - view.height) // 2
+    top = (PAGE[1] - view.height) // 2 + 8
     page.paste(view, (MARGIN, top))
     draw = ImageDraw.Draw(page)
-    _sides(draw, MARGIN, top, view.width, 22)
+    _sides(draw, MARGIN, top - 30, view.width, 22)
     _table(draw, case.measurements, MARGIN + view.width + 24)
     draw.text((MARGIN, MARGIN - 8), "Lung density", WHITE, _font(24))
     draw.text((MARGIN, PAGE[1] - 34), caption, GREY, _font(13))
@@ -80,27 +82,36 @@ def _axial_page(case: Case, frame: Frame, hu: Any, labels: Any, caption: str) ->
     levels = _levels(labels)
     body = _body_box(hu)
     for index, z in enumerate(levels):
-        tile_x, tile_y = index % GRID[0] * TILE[0], index // GRID[0] * TILE[1]
+        x, y = index % GRID[0] * TILE[0], index // GRID[0] * TILE[1]
         plane, mask = hu[body][:, :, z].T, labels[body][:, :, z].T
         view = _view(plane, mask, (frame.spacing[1], frame.spacing[0]), (TILE[0] - 4, TILE[1] - 22))
-        left = tile_x + (TILE[0] - view.width) // 2
-        page.paste(view, (left, tile_y + 20 + (TILE[1] - 20 - view.height) // 2))
-        draw.text(
-            (tile_x + 100, tile_y + 3),
-            f"slice {_number(frame, z, len(case.slices))}",
-            GREY,
-            _font(13),
-        )
-        _sides(draw, tile_x + 4, tile_y, TILE[0] - 8, 14)
+        left, top = (TILE[0] - view.width) // 2, (TILE[1] + 20 - view.height) // 2
+        page.paste(view, (x + left, y + top))
+        name = _image_name(case, _slice_of(frame, z, len(case.slices)))
+        draw.text((x + TILE[0] // 2, y + 3), name, GREY, _font(13), anchor="ma")
+        _sides(draw, x + 4, y, TILE[0] - 8, 14)
     _legend(draw, MARGIN, PAGE[1] - 62)
     draw.text((MARGIN, PAGE[1] - 34), caption, GREY, _font(13))
-    shown = sorted({_number(frame, z, len(case.slices)) - 1 for z in levels})
-    return Page(np.asarray(page), ("L", "P"), shown, "Axial slices, head to foot")
+    slices = [_slice_of(frame, z, len(case.slices)) for z in levels]
+    shown = [k for k in slices if k is not None] or list(range(len(case.slices)))
+    return Page(np.asarray(page), ("L", "P"), sorted(shown), "Axial slices, head to foot")
 
 
-def _number(frame: Frame, z: int, count: int) -> int:
-    """Give the slice's number in the volume (from 1), when slices run head to foot or back."""
-    return count - z if frame.flips[2] else z + 1
+def _slice_of(frame: Frame, z: int, count: int) -> int | None:
+    """Give the volume's slice at a level; None where its slices are not axial."""
+    if frame.order[2] != 2:
+        return None
+    return count - 1 - z if frame.flips[2] else z
+
+
+def _image_name(case: Case, k: int | None) -> str:
+    """Name a source slice as the viewer beside it does: by Instance Number, or frame."""
+    if k is None:
+        return ""
+    header, frame = case.slices[k]
+    if frame is not None:
+        return f"frame {frame}"
+    return f"image {case.headers[header].get('InstanceNumber', '')}"
 
 
 def _levels(labels: Any) -> list[int]:
@@ -183,8 +194,10 @@ def _table(draw: ImageDraw.ImageDraw, measurements: dict[str, Any], left: int) -
             draw.text((stop + 46, y), text, WHITE, _font(16), anchor="ra")
     y += 64
     for warning in measurements.get("warnings") or []:
-        draw.text((left, y), f"! {warning['code']}", (255, 200, 80), _font(13))
-        y += 22
+        for line in textwrap.wrap(str(warning["message"]), 42):
+            draw.text((left, y), line, AMBER, _font(14))
+            y += 20
+        y += 8
     _legend(draw, left, y + 8, across=False)
 
 

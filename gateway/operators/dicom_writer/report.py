@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
-from gateway.operators.dicom_writer.identity import copy_study
+from gateway.operators.dicom_writer.identity import put_study
 from gateway.operators.dicom_writer.origin import MANUFACTURER, MODEL, SR_SERIES, Origin
 from gateway.operators.dicom_writer.segmentation import SIDES
 from gateway.operators.dicom_writer.source import Case
@@ -23,7 +23,11 @@ CT_OF_CHEST: Final = Code("169069000", "SCT", "CT of chest")
 
 
 def make_report(case: Case, origin: Origin, segmentation: Dataset) -> Dataset:
-    """Make the SR: one group per lung that refers to its segment, and one for both lungs."""
+    """Make the SR: one group per lung that refers to its segment, and one for both lungs.
+
+    The source images stand in the evidence; an Image Library (optional in TID 1500) would repeat
+    them with their geometry, at the price of half the operator's time.
+    """
     lungs = case.measurements["lungs"]
     groups: list[Any] = [
         _lung_group(case, origin, segmentation, side, number, laterality, lungs[side])
@@ -35,7 +39,6 @@ def make_report(case: Case, origin: Origin, segmentation: Dataset) -> Dataset:
         procedure_reported=sr.CodedConcept(*CT_OF_CHEST),
         imaging_measurements=groups,
         title=codes.DCM.ImagingMeasurementReport,
-        referenced_images=case.headers,
     )
     report: Dataset = sr.Comprehensive3DSR(
         evidence=[*case.headers, segmentation],
@@ -57,7 +60,7 @@ def make_report(case: Case, origin: Origin, segmentation: Dataset) -> Dataset:
         ],
         **origin.equipment(),
     )
-    copy_study(case.study, report)
+    put_study(case.study, report)
     return report
 
 
@@ -92,7 +95,7 @@ def _lung_group(
         sop_class_uid=segmentation.SOPClassUID,
         sop_instance_uid=segmentation.SOPInstanceUID,
         segment_number=number,
-        source_series=sr.SourceSeriesForSegmentation(str(case.study.SeriesInstanceUID)),
+        source_series=sr.SourceSeriesForSegmentation(str(case.headers[0].SeriesInstanceUID)),
     )
     return sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(

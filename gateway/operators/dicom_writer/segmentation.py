@@ -11,7 +11,7 @@ from highdicom.seg import SegmentAlgorithmTypeValues, SegmentationTypeValues, Se
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 
-from gateway.operators.dicom_writer.identity import copy_study
+from gateway.operators.dicom_writer.identity import put_study
 from gateway.operators.dicom_writer.origin import LEFT_RGB, RIGHT_RGB, SEG_SERIES, Origin
 from gateway.operators.dicom_writer.source import Case
 from gateway.operators.sdk import InputRefusedError
@@ -39,7 +39,7 @@ def make_segmentation(case: Case, origin: Origin) -> Dataset:
         series_description="Lung segmentation",
         **origin.equipment(),
     )
-    copy_study(case.study, segmentation)
+    put_study(case.study, segmentation)
     segmentation.BodyPartExamined = "CHEST"
     return segmentation
 
@@ -50,7 +50,7 @@ def _frames(case: Case) -> npt.NDArray[np.uint8]:
     numbers = [frame for _, frame in case.slices]
     if all(number is None for number in numbers):
         return frames
-    count = int(case.study.get("NumberOfFrames") or 0)
+    count = int(case.headers[0].get("NumberOfFrames") or 0)
     if len(case.headers) > 1 or sorted(n or 0 for n in numbers) != list(range(1, count + 1)):
         raise InputRefusedError(
             "SOURCE_UNREADABLE", "only a part of a multi-frame image is the measured volume"

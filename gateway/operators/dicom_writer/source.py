@@ -16,7 +16,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 
-from gateway.operators.dicom_writer.identity import clean_header
+from gateway.operators.dicom_writer.identity import image_of, study_of
 from gateway.operators.sdk import InputRefusedError, patient_of_dataset, refuse_mixed_patients
 
 JSON_LIMIT: Final = 256 * 2**20
@@ -27,22 +27,19 @@ PLACE_TOLERANCE_MM: Final = 0.05
 class Case:
     """All that the results are made of.
 
-    `headers` are the cleaned headers of the source files, `slices` says for each slice of the
-    volume which header and frame (from 1; None = single-frame) it came from. `hu` and `labels` are
-    in index order of the volume (column, row, slice); `affine_lps` turns indices into mm.
+    `study` holds patient and study attributes, `headers` one nameless header per source file,
+    `slices` says for each slice of the volume which header and frame (from 1; None = single-frame)
+    it came from. `hu` and `labels` are in index order of the volume (column, row, slice);
+    `affine_lps` turns indices into mm.
     """
 
+    study: Dataset
     headers: list[Dataset]
     slices: list[tuple[int, int | None]]
     hu: npt.NDArray[Any]
     labels: npt.NDArray[np.uint8]
     affine_lps: npt.NDArray[np.float64]
     measurements: dict[str, Any]
-
-    @property
-    def study(self) -> Dataset:
-        """Give the header whose patient and study attributes the results carry."""
-        return self.headers[0]
 
 
 def load_case(dicom: Path, lungs: Path, volume: Path) -> Case:
@@ -57,9 +54,12 @@ def load_case(dicom: Path, lungs: Path, volume: Path) -> Case:
     series = _series(listing, series_uid)
     labels, affine = _load_nifti(lungs / str(measurements["labels"]["file"]))
     hu, _ = _load_nifti(volume / str(series["files"]["nifti"]))
-    headers, slices = _load_headers(dicom, series["sources"][0])
-    _check_identity(headers, series, str(listing.get("patient_digest") or ""))
-    case = Case(headers, slices, hu, labels.astype(np.uint8, copy=False), affine, measurements)
+    datasets, slices = _load_datasets(dicom, series["sources"][0])
+    _check_identity(datasets, series, str(listing.get("patient_digest") or ""))
+    study, headers = study_of(datasets[0]), [image_of(dataset) for dataset in datasets]
+    case = Case(
+        study, headers, slices, hu, labels.astype(np.uint8, copy=False), affine, measurements
+    )
     _check_geometry(case)
     return case
 
@@ -95,12 +95,12 @@ def _load_nifti(path: Path) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64]]:
     return array, affine
 
 
-def _load_headers(
+def _load_datasets(
     folder: Path, sources: list[dict[str, Any]]
 ) -> tuple[list[Dataset], list[tuple[int, int | None]]]:
-    """Read each source file once; the order of headers is that of the slices."""
+    """Read each source file once, without pixels; in the order of the slices."""
     index: dict[str, Path] = {}
-    headers: list[Dataset] = []
+    datasets: list[Dataset] = []
     position: dict[str, int] = {}
     slices: list[tuple[int, int | None]] = []
     for source in sources:
@@ -112,10 +112,10 @@ def _load_headers(
                 dataset = _read(index[uid]) if uid in index else None
             if dataset is None:
                 raise InputRefusedError("SOURCE_MISSING", f"the source instance {uid} is not there")
-            position[uid] = len(headers)
-            headers.append(clean_header(dataset))
+            position[uid] = len(datasets)
+            datasets.append(dataset)
         slices.append((position[uid], source.get("frame")))
-    return headers, slices
+    return datasets, slices
 
 
 def _read_named(folder: Path, name: str, uid: str) -> Dataset | None:
@@ -158,9 +158,9 @@ def _read(path: Path) -> Dataset:
         ) from error
 
 
-def _check_identity(headers: list[Dataset], series: dict[str, Any], digest: str) -> None:
+def _check_identity(datasets: list[Dataset], series: dict[str, Any], digest: str) -> None:
     """Refuse images of several patients or series, and a patient whom the reader did not see."""
-    patient = refuse_mixed_patients(patient_of_dataset(header) for header in headers)
+    patient = refuse_mixed_patients(patient_of_dataset(dataset) for dataset in datasets)
     if digest and digest != patient.digest():
         raise InputRefusedError(
             "PATIENT_DIFFERS", "the source images are not of the patient that was measured"
@@ -169,13 +169,13 @@ def _check_identity(headers: list[Dataset], series: dict[str, Any], digest: str)
         ("StudyInstanceUID", "study_instance_uid"),
         ("SeriesInstanceUID", "series_instance_uid"),
     ):
-        if {str(header.get(keyword, "")) for header in headers} != {str(series[key])}:
+        if {str(dataset.get(keyword, "")) for dataset in datasets} != {str(series[key])}:
             raise InputRefusedError("MIXED_SERIES", f"the source images differ in {keyword}")
 
 
 def _check_geometry(case: Case) -> None:
     """Refuse labels that have not the source's shape or do not lie where the source lies."""
-    shape = (int(case.study.Columns), int(case.study.Rows), len(case.slices))
+    shape = (int(case.headers[0].Columns), int(case.headers[0].Rows), len(case.slices))
     if case.labels.shape != shape or case.hu.shape != shape:
         raise InputRefusedError(
             "GEOMETRY_MISMATCH",
