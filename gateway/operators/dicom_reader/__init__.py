@@ -13,7 +13,7 @@ in integers where the result is one (int16, uint16, int32), else float32. Axes a
 never flipped: i = column (x of the image), j = row, k = slice along the normal (row direction x
 column direction), t = volume. `nibabel.load(f).dataobj[i, j, k]` and, of the same volume in
 SimpleITK, `GetArrayFromImage(image)[k, j, i]` are the pixel in column i, row j of slice k.
-A series needs 5 images to be a volume, or `--min-images` (`$DICOM_READER_MIN_IMAGES`).
+A series needs 6 images to be a volume, or `--min-images` (`$DICOM_READER_MIN_IMAGES`).
 
 `series.json`::
 

@@ -34,7 +34,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--min-images",
         metavar="N",
-        help=f"a series with fewer images is no volume (default ${_LEAST}, else 5)",
+        help=f"a series with fewer images is no volume (default ${_LEAST}, else 6)",
     )
     parser.add_argument(
         "--max-bytes", metavar="N", help=f"largest volume in bytes (default ${_MOST}, else 4 GiB)"
@@ -51,7 +51,7 @@ def _wishes(context: Context) -> Wishes:
     return Wishes(
         formats=formats,
         level=_number(context, options.compress, _LEVEL, 1, (0, 9)),
-        least=_number(context, options.min_images, _LEAST, 5, (2, 1 << 20)),
+        least=_number(context, options.min_images, _LEAST, 6, (2, 1 << 20)),
         most_bytes=_number(context, options.max_bytes, _MOST, 4 << 30, (1, 1 << 50)),
     )
 

@@ -94,10 +94,9 @@ class Scaling:
             return stored.view(target)
         values = np.empty(stored.shape, dtype=target)
         for place, form, frame in self._later:
-            settled = stored[place].view(form.dtype)
-            slope, intercept = target.type(frame.slope), target.type(frame.intercept)
-            np.multiply(settled, slope, out=values[place], casting="unsafe")
-            np.add(values[place], intercept, out=values[place])
+            # In double, rounded once: a field map is a small difference of large values.
+            exact = stored[place].view(form.dtype) * np.float64(frame.slope)
+            values[place] = exact + frame.intercept
         return values
 
 
