@@ -1,0 +1,50 @@
+# Two commands for a fresh machine: `make demo` and `make test`.  `make help` lists the rest.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON_BIN := .venv/bin/python
+PYTEST := $(PYTHON_BIN) -m pytest
+
+.PHONY: help demo test check prove bench lock format clean setup setup-test
+
+help: ## List the targets
+	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+setup:
+	@scripts/setup demo
+
+setup-test:
+	@scripts/setup test
+
+demo: setup ## A CT study goes in, SEG, SR and SC arrive in a PACS
+	@.venv/bin/gateway demo
+
+test: setup-test ## Every test, real peers included (15 minutes at most)
+	@GATEWAY_REQUIRE_PEERS=$${GATEWAY_REQUIRE_PEERS:-1} $(PYTEST) -m "not prove"
+
+check: setup-test ## ruff, formatting, mypy (strict), import-linter
+	@.venv/bin/ruff check
+	@.venv/bin/ruff format --check
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports --no-logo 2>/dev/null || .venv/bin/lint-imports
+
+prove: setup-test ## The long forms of the proofs
+	@GATEWAY_REQUIRE_PEERS=1 $(PYTEST) -m prove --timeout 7200 -s
+
+prove-%: setup-test
+	@GATEWAY_REQUIRE_PEERS=1 $(PYTEST) -m prove --timeout 7200 -s -k "$*"
+
+bench: setup-test ## All benchmarks, each a ratio against a peer of the same run
+	@for file in benchmarks/bench_*.py; do echo "== $$file"; $(PYTHON_BIN) $$file || exit 1; done
+
+bench-%: setup-test
+	@$(PYTHON_BIN) benchmarks/bench_$*.py
+
+lock: setup-test ## Resolve the dependencies anew
+	@.venv/bin/uv pip compile -q pyproject.toml --all-extras --upgrade --generate-hashes --no-emit-index-url --no-header --python-version 3.11 -o requirements.lock
+
+format: setup-test ## Format and mend what can be mended
+	@.venv/bin/ruff check --fix
+	@.venv/bin/ruff format
+
+clean: ## Remove what was built, not what was received
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
