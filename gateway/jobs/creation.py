@@ -8,22 +8,26 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from gateway.config.document import ConfigError
 from gateway.config.settings import JobSettings
 from gateway.database.schema import jobs, new_id
 from gateway.errors import Refused
 from gateway.events.faults import point
 from gateway.events.record import Kind, record
 from gateway.jobs.ledger import Capacity
-from gateway.jobs.states import PENDING, JobEvent, State
-from gateway.jobs.transitions import Facts, Job, load, move_job
-from gateway.pipelines.model import Definition, Requests
+from gateway.jobs.states import PENDING, JobEvent, State, next_job
+from gateway.jobs.transitions import Facts, Job, load, move_job, place_of
+from gateway.pipelines import registry as pipelines
+from gateway.pipelines.graph import needs
+from gateway.pipelines.model import Definition
+from gateway.pipelines.registry import Pipeline
+from gateway.results import registry as results
 
 PRIORITIES: Mapping[str, int] = {"lower": 1, "normal": 2, "higher": 3, "immediate": 4}
 """Words of the AE files and of Clara, and the numbers in the records."""
@@ -32,29 +36,6 @@ NAME_LIMIT = 63
 """Longest job name that is made here: a DNS label, as Pods and Workflows want it."""
 
 Variable = str | int | float | bool
-
-
-class PipelineVersion(Protocol):
-    """One registered version of a pipeline."""
-
-    @property
-    def id(self) -> str:
-        """Key of its record."""
-
-    @property
-    def version(self) -> int:
-        """1, 2, …: each change of the definition makes the next."""
-
-    @property
-    def definition(self) -> Definition:
-        """The definition with its parameters' defaults."""
-
-
-Latest = Callable[[Connection, str], PipelineVersion]
-"""The latest version of the pipeline of a name; raises :class:`Refused` if there is none."""
-
-Peak = Callable[[Definition], Requests]
-"""The largest sum of requests of operators that can run at once."""
 
 
 @dataclass(frozen=True)
@@ -88,14 +69,10 @@ class JobCreation:
     def __init__(
         self,
         *,
-        latest: Latest,
-        peak: Peak,
         capacity: Capacity,
         limits: JobSettings,
         missing_gpu: str = "refuse",
     ) -> None:
-        self._latest = latest
-        self._peak = peak
         self._capacity = capacity
         self._limits = limits
         self._missing_gpu = missing_gpu
@@ -111,14 +88,17 @@ class JobCreation:
         existing = self._existing(connection, new)
         if existing is not None:
             return existing
-        pipeline = self._latest(connection, new.pipeline_name)
-        check_variables(pipeline.definition, new.variables)
-        need = self._capacity.admit(self._peak(pipeline.definition), missing_gpu=self._missing_gpu)
+        pipeline = pipelines.latest(connection, new.pipeline_name)
+        if pipeline is None:
+            raise Refused(f"there is no pipeline {new.pipeline_name!r}")
+        job_id = new_id()
+        definition = resolved(pipeline, new.variables, job_id)
+        need = self._capacity.admit(needs(definition), missing_gpu=self._missing_gpu)
         now = time.time()
         values = {
-            "id": new_id(),
+            "id": job_id,
             "correlation_id": new.correlation_id,
-            "name": new.name or job_name(new.called_ae, pipeline.definition.name, now),
+            "name": new.name or job_name(new.called_ae, pipeline.name, now),
             "pipeline_id": pipeline.id,
             "payload_id": new_id(),
             "received_payload_id": new.received_payload_id,
@@ -137,7 +117,7 @@ class JobCreation:
             "cpu": need.cpu,
             "memory_mb": need.memory_mb,
             "gpus": need.gpus,
-            "timeout_seconds": self._timeout(pipeline.definition),
+            "timeout_seconds": self._timeout(definition),
             "created_at": now,
             "queued_at": now if queue else None,
         }
@@ -164,7 +144,7 @@ class JobCreation:
         connection: Connection,
         new: NewJob,
         values: Mapping[str, object],
-        pipeline: PipelineVersion,
+        pipeline: Pipeline,
     ) -> str:
         try:
             with connection.begin_nested():
@@ -184,7 +164,7 @@ class JobCreation:
             job_id=job_id,
             data={
                 "name": values["name"],
-                "pipeline": pipeline.definition.name,
+                "pipeline": pipeline.name,
                 "version": pipeline.version,
                 "priority": new.priority,
                 "revision": new.revision,
@@ -197,15 +177,27 @@ class JobCreation:
         return job_id
 
 
-def check_variables(definition: Definition, variables: Mapping[str, Variable]) -> None:
-    """Refuse values for parameters that ``definition`` does not declare."""
-    unknown = sorted(set(variables) - set(definition.parameters))
+def resolved(pipeline: Pipeline, variables: Mapping[str, Variable], job_id: str) -> Definition:
+    """The definition that a job runs: ``variables`` in place of its parameters.
+
+    Raises :class:`Refused` for a variable that is not declared or makes the definition faulty.
+    """
+    unknown = sorted(set(variables) - set(pipeline.definition.parameters))
     if unknown:
-        declared = ", ".join(sorted(definition.parameters)) or "none"
+        declared = ", ".join(sorted(pipeline.definition.parameters)) or "none"
         raise Refused(
-            f"pipeline {definition.name} declares no parameter {', '.join(unknown)}; "
+            f"pipeline {pipeline.name} declares no parameter {', '.join(unknown)}; "
             f"declared: {declared}"
         )
+    try:
+        return pipeline.resolve({key: _text(value) for key, value in variables.items()}, job_id)
+    except ConfigError as error:
+        raise Refused(f"pipeline {pipeline.name} with these variables: {error}") from error
+
+
+def _text(value: Variable) -> str:
+    # As YAML writes it: templates are YAML.
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def job_name(called_ae: str | None, pipeline: str, at: float) -> str:
@@ -276,7 +268,13 @@ def cancel(connection: Connection, job_id: str, reason: str = "") -> Job:
 def rerun(connection: Connection, job_id: str) -> Job:
     """Queue another attempt of a job that has stopped, whatever its end.
 
-    What earlier attempts registered is discarded when the attempt begins.  Raises
-    :class:`Refused` when it has not stopped.
+    What earlier attempts registered and nobody may deliver is discarded.  Raises :class:`Refused`
+    when it has not stopped, and while results of it are on their way: the attempt would write over
+    their files.
     """
-    return move_job(connection, job_id, JobEvent.RERUN, Facts())
+    next_job(place_of(load(connection, job_id)), JobEvent.RERUN)
+    if results.open_results(connection, job_id):
+        raise Refused(f"results of job {job_id} are still being delivered; rerun it after that")
+    job = move_job(connection, job_id, JobEvent.RERUN, Facts())
+    results.discard(connection, job_id, job.attempt + 1)
+    return job

@@ -37,6 +37,8 @@ class End(StrEnum):
     """A link or special file in its output that leads out of it."""
     STOPPED = "stopped"
     """Ended from outside: time-out, cancel, or another operator failed."""
+    REFUSED = "refused"
+    """Found by the scheduler, not by an engine: an input that is gone, a bad registration."""
     LOST = "lost"
     """The engine or node went away: transient."""
 

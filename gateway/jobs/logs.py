@@ -6,7 +6,6 @@ programs: what they print may name patients, so it stays in these files and in t
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,15 +14,12 @@ from sqlalchemy.engine import Connection
 
 from gateway.database.schema import operators
 from gateway.errors import Refused
-from gateway.jobs.names import safe_name
+from gateway.jobs.names import clean_text, safe_name
 
 TAIL_LINES = 20
 TAIL_BYTES = 4096
 MOST_READ = 1024 * 1024
 """Most bytes one :meth:`Logs.read` returns."""
-
-# What a terminal or PostgreSQL would choke on; tab and line feed stay.
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
 @dataclass(frozen=True)
@@ -56,7 +52,7 @@ class Logs:
                 text = file.read(TAIL_BYTES).decode("utf-8", "replace")
         except FileNotFoundError:
             return ""
-        return "\n".join(_CONTROL.sub("", text).split("\n")[-TAIL_LINES - 1 :]).strip("\n")
+        return "\n".join(clean_text(text).strip("\n").split("\n")[-TAIL_LINES:])
 
     def read(
         self,

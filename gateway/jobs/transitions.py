@@ -18,6 +18,7 @@ from gateway.database.schema import jobs, operators
 from gateway.errors import Refused
 from gateway.events.faults import point
 from gateway.events.record import Kind, record
+from gateway.jobs.names import clean_text
 from gateway.jobs.states import (
     Effect,
     JobEvent,
@@ -129,7 +130,13 @@ def _begin_attempt(connection: Connection, job: Job, facts: Facts) -> dict[str, 
                 for position, operator in enumerate(facts.operators)
             ],
         )
-    return {"attempt": attempt, "started_at": facts.at, "not_before": None}
+    return {
+        "attempt": attempt,
+        "started_at": facts.at,
+        "not_before": None,
+        "reason": None,
+        "exit_code": None,
+    }
 
 
 def _release_results(connection: Connection, job: Job, facts: Facts) -> dict[str, Any]:
@@ -153,13 +160,17 @@ def _end_operators(connection: Connection, job: Job, facts: Facts) -> dict[str, 
 
 
 def _count_retry(_connection: Connection, job: Job, facts: Facts) -> dict[str, Any]:
-    return {"retries": job.retries + 1, "not_before": facts.not_before, "reason": facts.reason}
+    return {
+        "retries": job.retries + 1,
+        "not_before": facts.not_before,
+        "reason": _clean(facts.reason),
+    }
 
 
 def _stop(_connection: Connection, _job: Job, facts: Facts) -> dict[str, Any]:
     return {
         "stopped_at": facts.at,
-        "reason": facts.reason,
+        "reason": _clean(facts.reason),
         "exit_code": facts.exit_code,
         "cancel_requested": None,
         "not_before": None,
@@ -177,6 +188,10 @@ def _reset(_connection: Connection, _job: Job, facts: Facts) -> dict[str, Any]:
         "cancel_requested": None,
         "not_before": None,
     }
+
+
+def _clean(text: str | None) -> str | None:
+    return None if text is None else clean_text(text)
 
 
 def _nothing(_connection: Connection, _job: Job, _facts: Facts) -> dict[str, Any]:
@@ -247,7 +262,7 @@ def move_operator(
     if OperatorEffect.STAMP_STOP in step.effects:
         changes |= {
             "stopped_at": ending.at,
-            "reason": ending.reason,
+            "reason": _clean(ending.reason),
             "exit_code": ending.exit_code,
             "tail": ending.tail,
         }
