@@ -194,7 +194,8 @@ def _table(draw: ImageDraw.ImageDraw, measurements: dict[str, Any], left: int) -
             draw.text((stop + 46, y), text, WHITE, _font(16), anchor="ra")
     y += 64
     for warning in measurements.get("warnings") or []:
-        for line in textwrap.wrap(str(warning["message"]), 42):
+        message = str(warning["message"])
+        for line in textwrap.wrap(message[:1].upper() + message[1:], 42):
             draw.text((left, y), line, AMBER, _font(14))
             y += 20
         y += 8

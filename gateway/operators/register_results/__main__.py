@@ -1,0 +1,8 @@
+"""`python -m gateway.operators.register_results`."""
+
+from __future__ import annotations
+
+from gateway.operators.register_results.command import main
+
+if __name__ == "__main__":
+    raise SystemExit(main())
