@@ -80,9 +80,11 @@ def opened(folder: Path, path: PurePosixPath) -> Iterator[BinaryIO]:
         raise UnsafeFile(
             f"{shown(str(path))!r} cannot be opened without following links: {error.strerror}."
         ) from error
+    # Looked at before fdopen(), which raises for a folder and would leave the descriptor open.
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise UnsafeFile(f"{shown(str(path))!r} is no plain file.")
     with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise UnsafeFile(f"{shown(str(path))!r} is no plain file.")
         yield file
 
 

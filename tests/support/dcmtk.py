@@ -57,10 +57,8 @@ def storescu(
     options: Sequence[str] = (),
 ) -> subprocess.CompletedProcess[str]:
     """Send files or folders with ``storescu``; the caller looks at the return code."""
-    return _call(
-        ["storescu", "-aec", called, "-aet", calling, "+sd", "+r", *options]
-        + ["127.0.0.1", str(port), *map(str, paths)]
-    )
+    command = ["storescu", "-aec", called, "-aet", calling, "+sd", "+r", *options]
+    return _call([*command, "127.0.0.1", str(port), *map(str, paths)])
 
 
 def echoscu(

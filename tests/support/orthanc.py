@@ -1,4 +1,8 @@
-"""A real Orthanc as PACS, with its own configuration, on ephemeral loopback ports."""
+"""A real Orthanc as PACS, with its own configuration, on ephemeral ports.
+
+Orthanc 1.10 cannot be bound to one address: its REST side refuses callers that are not local, its
+DICOM side refuses other called AE titles.
+"""
 
 from __future__ import annotations
 
