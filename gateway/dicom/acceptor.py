@@ -1,0 +1,255 @@
+"""One accepted connection, from its first byte to its close; runs in a thread of its own."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import time
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway.config.applications import AeConfig
+from gateway.dicom import pdu
+from gateway.dicom.errors import ConnectionLost, ProtocolViolation, TooSlow
+from gateway.dicom.hosts import Hosts, canonical
+from gateway.dicom.limits import Limits
+from gateway.dicom.messages import Assembler
+from gateway.dicom.negotiation import Agreement, negotiate
+from gateway.dicom.policy import Rejection, judge
+from gateway.dicom.services import Caller, Counts, Requests
+from gateway.dicom.upper_layer import (
+    MAX_CONTROL_LENGTH,
+    Action,
+    State,
+    aborted_by_peer,
+    action,
+    violation,
+)
+from gateway.dicom.wire import Wire
+from gateway.payloads.associations import Associations
+from gateway.payloads.receiving import Spool
+
+log = logging.getLogger(__name__)
+
+_LENGTH_SLACK = 12
+"""Some senders count the PDU and PDV headers out of the negotiated length."""
+
+
+class Slots(Protocol):
+    """The count of open associations, shared by all connections of the listener."""
+
+    def take(self, host: str) -> Rejection | None:
+        """Take a slot, or say why there is none."""
+
+    def give_back(self, host: str) -> None:
+        """Return the slot."""
+
+
+@dataclass(frozen=True)
+class Services:
+    """What every connection of a listener shares."""
+
+    spool: Spool
+    associations: Associations
+    hosts: Hosts
+    slots: Slots
+    limits: Limits
+    max_pdu: int
+    reject_unknown_sources: bool
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One open association for status pages."""
+
+    association_id: str
+    called_ae: str
+    calling_ae: str
+    host: str
+    port: int
+    opened_at: float
+    instances: int
+    failures: int
+    bytes: int
+
+
+class Acceptor:
+    """Serves one connection: negotiates by the configuration in force, then answers requests."""
+
+    def __init__(
+        self, sock: socket.socket, address: tuple[str, int], config: AeConfig, services: Services
+    ) -> None:
+        limits = services.limits
+        shortest = min(limits.artim_seconds, limits.idle_seconds, limits.pdu_seconds)
+        self._wire = Wire(
+            sock, send_seconds=limits.send_seconds, tick_seconds=min(5.0, shortest / 2)
+        )
+        self._host, self._port = str(canonical(address[0])), address[1]
+        self._config = config
+        self._services = services
+        self._limits = limits
+        self._caller: Caller | None = None
+        self._opened_at = 0.0
+        self._counts = Counts()
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """What the association did so far; None before it is open.  Callable from any thread."""
+        caller, counts = self._caller, self._counts
+        if caller is None:
+            return None
+        return Snapshot(
+            caller.association_id,
+            caller.called_ae,
+            caller.calling_ae,
+            caller.host,
+            self._port,
+            self._opened_at,
+            counts.instances,
+            counts.failures,
+            counts.bytes,
+        )
+
+    def interrupt(self) -> None:
+        """End the connection with A-ABORT soon; callable from any thread."""
+        self._wire.interrupt()
+
+    def run(self) -> None:
+        """Serve the connection to its end; never raises."""
+        try:
+            self._serve()
+        except Exception:
+            log.exception("a connection ended by a fault of the gateway", extra=self._peer())
+            self._try_abort(2, 0)
+        finally:
+            self._wire.close()
+
+    def _serve(self) -> None:
+        try:
+            request = self._await_request()
+            if request is not None:
+                self._admit(request)
+        except ProtocolViolation as error:
+            log.warning("association request refused: %s", error, extra=self._peer())
+            self._try_abort(error.source, error.reason)
+        except ConnectionLost as error:
+            log.info("connection ended without an association: %s", error, extra=self._peer())
+
+    def _await_request(self) -> pdu.AssociateRequest | None:
+        self._wire.allow(self._limits.artim_seconds)
+        kind, length = self._wire.header()
+        what = action(State.AWAIT_REQUEST, kind)
+        if what is Action.PEER_ABORT:
+            return None
+        if what is not Action.NEGOTIATE:
+            raise violation(State.AWAIT_REQUEST, kind)
+        if length > pdu.MAX_ASSOCIATE_LENGTH:
+            raise ProtocolViolation(f"an A-ASSOCIATE-RQ claims {length} bytes", source=0, reason=0)
+        return pdu.decode_request(self._wire.body(length))
+
+    def _admit(self, request: pdu.AssociateRequest) -> None:
+        services = self._services
+        verdict = judge(
+            request,
+            self._host,
+            self._config,
+            services.hosts,
+            reject_unknown_sources=services.reject_unknown_sources,
+        )
+        if isinstance(verdict, Rejection):
+            self._reject(request, verdict)
+            return
+        refused = services.slots.take(self._host)
+        if refused is not None:
+            self._reject(request, refused)
+            return
+        try:
+            self._open(request, negotiate(request, verdict, services.max_pdu))
+        finally:
+            services.slots.give_back(self._host)
+
+    def _reject(self, request: pdu.AssociateRequest, refused: Rejection) -> None:
+        log.warning("association rejected: %s", refused.text, extra=self._peer())
+        self._services.associations.rejected(
+            request.called_ae, request.calling_ae, self._host, self._port, refused.text
+        )
+        self._wire.send(pdu.reject(*refused.codes))
+        self._wire.linger(self._limits.linger_seconds)
+
+    def _open(self, request: pdu.AssociateRequest, agreement: Agreement) -> None:
+        associations = self._services.associations
+        association_id = associations.opened(
+            request.called_ae, request.calling_ae, self._host, self._port
+        )
+        caller = Caller(association_id, request.called_ae, request.calling_ae, self._host)
+        requests = Requests(caller, self._services.spool, self._wire.send)
+        self._counts, self._opened_at, self._caller = requests.counts, time.time(), caller
+        self._wire.watch(lambda: associations.touch(association_id))
+        released, reason = False, "a fault of the gateway"
+        try:
+            self._wire.send(pdu.encode_accept(agreement.answer))
+            released, reason = self._converse(agreement, requests)
+        finally:
+            requests.abandon()
+            self._wire.watch(None)
+            associations.closed(association_id, released=released, reason=reason)
+            self._caller = None
+        self._wire.linger(self._limits.linger_seconds)
+
+    def _converse(self, agreement: Agreement, requests: Requests) -> tuple[bool, str]:
+        """Serve PDUs until the end; returns whether it was a release, and else the reason."""
+        assembler = Assembler(self._wire, agreement.contexts, requests)
+        try:
+            while self._pdu(assembler):
+                pass
+        except ProtocolViolation as error:
+            log.warning("association aborted: %s", error, extra=self._peer())
+            self._try_abort(error.source, error.reason)
+            return False, str(error)
+        except ConnectionLost as error:
+            within = " in the middle of a message" if assembler.in_message else ""
+            if self._wire.interrupted or isinstance(error, TooSlow):
+                self._try_abort(0, 0)
+            return False, f"{error}{within}"
+        return True, ""
+
+    def _pdu(self, assembler: Assembler) -> bool:
+        """Serve one PDU; False when it was the release."""
+        limits, wire = self._limits, self._wire
+        wire.allow(limits.pdu_seconds if assembler.in_message else limits.idle_seconds)
+        kind, length = wire.header()
+        what = action(State.ESTABLISHED, kind)
+        if what is Action.DATA:
+            if length > self._services.max_pdu + _LENGTH_SLACK:
+                raise ProtocolViolation(
+                    f"a P-DATA-TF PDU claims {length} bytes, {self._services.max_pdu} were agreed"
+                )
+            wire.allow(limits.pdu_seconds)
+            assembler.p_data(length)
+            return True
+        if what not in (Action.RELEASE, Action.PEER_ABORT):
+            raise violation(State.ESTABLISHED, kind)
+        if length > MAX_CONTROL_LENGTH:
+            raise ProtocolViolation(f"a control PDU claims {length} bytes")
+        body = wire.body(length)
+        if what is Action.PEER_ABORT:
+            raise aborted_by_peer(body)
+        if assembler.in_message:
+            raise ProtocolViolation("A-RELEASE-RQ in the middle of a message", reason=2)
+        wire.send(pdu.RELEASE_RP)
+        return False
+
+    def _try_abort(self, source: int, reason: int) -> None:
+        try:
+            self._wire.send(pdu.abort(source, reason))
+        except ConnectionLost:
+            return
+        if self._caller is None:
+            self._wire.linger(self._limits.linger_seconds)
+
+    def _peer(self) -> dict[str, object]:
+        caller = self._caller
+        extra: dict[str, object] = {"host": self._host, "port": self._port}
+        if caller is not None:
+            extra |= {"association": caller.association_id, "calling_ae": caller.calling_ae}
+        return extra

@@ -1,0 +1,124 @@
+"""The accept loop: takes connections and hands each on when its first byte is there.
+
+A connection that says nothing costs one file descriptor here and no thread, so a thousand
+half-open ones do not slow a working modality.  Replaceable: the only thing it knows of the rest
+is a callable that takes a socket.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import selectors
+import socket
+import time
+from collections.abc import Callable
+
+log = logging.getLogger(__name__)
+
+Greet = Callable[[socket.socket, tuple[str, int]], None]
+"""Takes over a connection that has bytes to read; must not block."""
+
+_BACKLOG = 512
+_PATIENCE = 1.0
+_OUT_OF_DESCRIPTORS_PAUSE = 0.2
+
+
+def listen(bind: str, port: int) -> socket.socket:
+    """A listening socket; raises OSError when the address is taken or not ours."""
+    family = socket.AF_INET6 if ":" in bind else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        sock.bind((bind, port))
+        sock.listen(_BACKLOG)
+        sock.setblocking(False)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+class Lobby:
+    """Runs the accept loop of one listening socket; :meth:`run` in a thread of its own."""
+
+    def __init__(
+        self, listener: socket.socket, greet: Greet, *, seats: int, silence_seconds: float
+    ) -> None:
+        """``seats``: silent connections kept; ``silence_seconds``: how long each may be silent."""
+        self._listener = listener
+        self._greet = greet
+        self._seats = seats
+        self._silence = silence_seconds
+        # In order of arrival, so the first is always the oldest.
+        self._waiting: dict[socket.socket, tuple[float, tuple[str, int]]] = {}
+        self._selector = selectors.DefaultSelector()
+        self._wake_read, self._wake_write = os.pipe()
+        self._stopping = False
+
+    def run(self) -> None:
+        """Accept until :meth:`stop`; closes the listener and everything silent at the end."""
+        self._selector.register(self._listener, selectors.EVENT_READ)
+        self._selector.register(self._wake_read, selectors.EVENT_READ)
+        try:
+            while not self._stopping:
+                self._turn()
+        finally:
+            self._selector.close()
+            self._listener.close()
+            for sock in self._waiting:
+                sock.close()
+            self._waiting.clear()
+            os.close(self._wake_read)
+            os.close(self._wake_write)
+
+    def stop(self) -> None:
+        """End :meth:`run` soon; call once, from any thread, while it runs."""
+        self._stopping = True
+        with contextlib.suppress(OSError):
+            os.write(self._wake_write, b"x")
+
+    def _turn(self) -> None:
+        for key, _ in self._selector.select(_PATIENCE):
+            if key.fileobj is self._listener:
+                self._accept()
+            elif isinstance(key.fileobj, socket.socket):
+                self._hand_on(key.fileobj)
+        now = time.monotonic()
+        while self._waiting:
+            sock, (since, _) = next(iter(self._waiting.items()))
+            if now - since < self._silence and len(self._waiting) <= self._seats:
+                break
+            self._forget(sock)
+            sock.close()
+
+    def _accept(self) -> None:
+        try:
+            sock, address = self._listener.accept()
+        except BlockingIOError:
+            return
+        except OSError as error:
+            # Out of descriptors, mostly: the oldest silent connection makes room.
+            log.warning("a connection cannot be accepted", extra={"error": str(error)})
+            if self._waiting:
+                oldest = next(iter(self._waiting))
+                self._forget(oldest)
+                oldest.close()
+            else:
+                time.sleep(_OUT_OF_DESCRIPTORS_PAUSE)
+            return
+        sock.setblocking(False)
+        self._waiting[sock] = (time.monotonic(), (address[0], address[1]))
+        self._selector.register(sock, selectors.EVENT_READ)
+
+    def _hand_on(self, sock: socket.socket) -> None:
+        _, address = self._waiting[sock]
+        self._forget(sock)
+        self._greet(sock, address)
+
+    def _forget(self, sock: socket.socket) -> None:
+        self._selector.unregister(sock)
+        del self._waiting[sock]

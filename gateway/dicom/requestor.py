@@ -1,0 +1,293 @@
+"""An association this gateway opens: connect, negotiate, exchange, release or abort."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from gateway.dicom import dimse, pdu
+from gateway.dicom.dimse import Command
+from gateway.dicom.errors import (
+    ConnectionLost,
+    ProtocolViolation,
+    Unreachable,
+    UnsupportedByGateway,
+)
+from gateway.dicom.limits import RequestorTimeouts
+from gateway.dicom.messages import Assembler
+from gateway.dicom.negotiation import Context
+from gateway.dicom.peer import Peer, rejection
+from gateway.dicom.sop_classes import kind
+from gateway.dicom.upper_layer import MAX_CONTROL_LENGTH, aborted_by_peer
+from gateway.dicom.wire import Wire
+
+_SEND_BLOCK = 1 << 20
+_RECEIVE_BLOCK = 1 << 16
+_OWN_PDU = 1 << 16
+_DEFAULT_SEND_PDU = 1 << 17
+_LARGEST_SEND_PDU = 1 << 18
+_MOST_PIECES = 512
+_PDU_PDV = struct.Struct(">BxLLBB")
+
+
+class FileChanged(ConnectionLost):
+    """A file became shorter while it was being sent; the association cannot go on."""
+
+
+class _Answers:
+    """Receives the responses of the peer; its data sets (none is expected) are dropped."""
+
+    def __init__(self) -> None:
+        self.latest: Command | None = None
+        self._under_way: Command | None = None
+
+    def clear(self) -> None:
+        """Forget the last response."""
+        self.latest = None
+
+    def begin(self, context: Context, command: Command) -> None:  # noqa: ARG002 - Receiver
+        """Keep the command until its message is complete."""
+        if not command.field & dimse.RESPONSE:
+            raise ProtocolViolation(f"the peer sent a request ({command.field:#06x}) to an SCU")
+        self._under_way = command
+
+    def data(self, piece: memoryview) -> None:
+        """Drop bytes."""
+
+    def end(self) -> None:
+        """The response is complete."""
+        self.latest = self._under_way
+
+
+class Requestor:
+    """One open association; used by one thread.  Leaving the context releases or aborts it."""
+
+    def __init__(
+        self,
+        peer: Peer,
+        contexts: Sequence[pdu.ProposedContext],
+        timeouts: RequestorTimeouts | None = None,
+        max_pdu: int = _DEFAULT_SEND_PDU,
+    ) -> None:
+        """Connect and negotiate.
+
+        ``max_pdu``: longest P-DATA-TF to send when the peer sets no limit, in bytes.  Raises
+        Unreachable, RejectedForNow, RejectedForGood or UnsupportedByGateway.
+        """
+        self.peer = peer
+        self._timeouts = timeouts or RequestorTimeouts()
+        self._open = True
+        self._message_id = 0
+        self._wire = _connect(peer, self._timeouts)
+        try:
+            accept = self._associate(contexts)
+        except (ConnectionLost, ProtocolViolation) as error:
+            self._wire.close()
+            raise Unreachable(f"{peer} gave no association: {error}") from error
+        except BaseException:
+            self._wire.close()
+            raise
+        proposed = {context.id: context for context in contexts}
+        self.contexts = {
+            answer.id: Context(
+                answer.id,
+                kind(proposed[answer.id].abstract_syntax),
+                proposed[answer.id].abstract_syntax,
+                answer.transfer_syntax,
+            )
+            for answer in accept.contexts
+            if answer.result == pdu.ContextResult.ACCEPTED
+            and answer.id in proposed
+            and answer.transfer_syntax in proposed[answer.id].transfer_syntaxes
+        }
+        self._piece = _piece_length(accept.user.max_pdu, max_pdu)
+        self._answers = _Answers()
+        self._assembler = Assembler(self._wire, self.contexts, self._answers)
+        self._block = bytearray(_SEND_BLOCK)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self.release()
+        else:
+            self.abort()
+
+    def echo(self, context: Context) -> Command:
+        """C-ECHO (PS3.7 9.3.5); returns the response."""
+        message_id = self._next_id()
+        command = dimse.encode(
+            {
+                0x0002: context.abstract_syntax.encode("ascii"),
+                0x0100: dimse.us(dimse.C_ECHO_RQ),
+                0x0110: dimse.us(message_id),
+                0x0800: dimse.us(dimse.NO_DATA_SET),
+            }
+        )
+        self._wire.send(dimse.command_pdu(context.id, command))
+        return self._response(dimse.C_ECHO_RQ, message_id)
+
+    def store(
+        self, context: Context, sop_instance_uid: str, fd: int, offset: int, length: int
+    ) -> Command:
+        """C-STORE (PS3.7 9.3.1) of ``length`` bytes of ``fd`` at ``offset``; returns the response.
+
+        Raises ConnectionLost or ProtocolViolation; the association is unusable after either.
+        """
+        message_id = self._next_id()
+        command = dimse.encode(
+            {
+                0x0002: context.abstract_syntax.encode("ascii"),
+                0x0100: dimse.us(dimse.C_STORE_RQ),
+                0x0110: dimse.us(message_id),
+                0x0700: dimse.us(0),
+                0x0800: dimse.us(0x0001),
+                0x1000: sop_instance_uid.encode("ascii"),
+            }
+        )
+        self._stream(dimse.command_pdu(context.id, command), context.id, fd, offset, length)
+        return self._response(dimse.C_STORE_RQ, message_id)
+
+    def release(self) -> None:
+        """A-RELEASE (PS3.8 7.2); what the peer does wrong now changes no result any more."""
+        if not self._open:
+            return
+        self._open = False
+        try:
+            self._wire.send(pdu.RELEASE_RQ)
+            self._wire.allow(self._timeouts.release_seconds)
+            _, length = self._wire.header()
+            self._wire.body(min(length, MAX_CONTROL_LENGTH))
+        except ConnectionLost:
+            pass
+        finally:
+            self._wire.close()
+
+    def abort(self) -> None:
+        """A-ABORT and close; idempotent."""
+        if not self._open:
+            return
+        self._open = False
+        try:
+            self._wire.send(pdu.abort(0, 0))
+        except ConnectionLost:
+            pass
+        finally:
+            self._wire.close()
+
+    def _associate(self, contexts: Sequence[pdu.ProposedContext]) -> pdu.AssociateAccept:
+        request = pdu.AssociateRequest(
+            self.peer.ae_title,
+            self.peer.calling_ae_title,
+            tuple(contexts),
+            pdu.UserInformation(max_pdu=_OWN_PDU),
+        )
+        self._wire.send(pdu.encode_request(request))
+        self._wire.allow(self._timeouts.associate_seconds)
+        kind, length = self._wire.header()
+        if length > pdu.MAX_ASSOCIATE_LENGTH:
+            raise ProtocolViolation(f"its answer claims {length} bytes")
+        body = self._wire.body(length)
+        if kind == pdu.PduType.ASSOCIATE_AC:
+            return pdu.decode_accept(body)
+        if kind == pdu.PduType.ASSOCIATE_RJ and length >= 4:
+            raise rejection(self.peer, body[1], body[2], body[3])
+        if kind == pdu.PduType.ABORT:
+            raise aborted_by_peer(body)
+        raise ProtocolViolation(f"it answered with PDU type {kind:#04x}")
+
+    def _next_id(self) -> int:
+        self._message_id = self._message_id % 0xFFFF + 1
+        return self._message_id
+
+    def _stream(self, head: bytes, context_id: int, fd: int, offset: int, length: int) -> None:
+        """Send ``head`` and the data set: many PDUs by one read and one write each block.
+
+        The file is read into the gaps between the PDU headers, so its bytes are copied once.
+        """
+        block = memoryview(self._block)
+        block[: len(head)] = head
+        at, left = len(head), length
+        while True:
+            at, left, pieces = self._lay_out(at, left, context_id)
+            wanted = sum(len(piece) for piece in pieces)
+            if pieces and os.preadv(fd, pieces, offset) != wanted:
+                raise FileChanged("the file became shorter while it was being sent")
+            offset += wanted
+            self._wire.send(block[:at])
+            if not left:
+                return
+            at = 0
+
+    def _lay_out(self, at: int, left: int, context_id: int) -> tuple[int, int, list[memoryview]]:
+        """Write PDU headers into the block; returns its fill, the bytes left and the gaps."""
+        block = memoryview(self._block)
+        pieces: list[memoryview] = []
+        while True:
+            piece = min(self._piece, left, len(block) - at - _PDU_PDV.size)
+            last = piece == left
+            if not last:
+                piece &= ~1  # every fragment but the last has even length (PS3.8 9.3.1)
+            _PDU_PDV.pack_into(
+                self._block, at, 4, piece + 6, piece + 2, context_id, dimse.LAST_BIT if last else 0
+            )
+            at += _PDU_PDV.size
+            if piece:
+                pieces.append(block[at : at + piece])
+            at += piece
+            left -= piece
+            full = len(block) - at < _PDU_PDV.size + 2 or len(pieces) >= _MOST_PIECES
+            if last or full:
+                return at, left, pieces
+
+    def _response(self, request: int, message_id: int) -> Command:
+        self._answers.clear()
+        self._wire.allow(self._timeouts.response_seconds)
+        while self._answers.latest is None:
+            self._pdu()
+        answer = self._answers.latest
+        if answer.field != request | dimse.RESPONSE or answer.number(0x0120) != message_id:
+            raise ProtocolViolation("the peer answered another request")
+        return answer
+
+    def _pdu(self) -> None:
+        kind, length = self._wire.header()
+        if kind == pdu.PduType.P_DATA:
+            if length > _OWN_PDU + 12:
+                raise ProtocolViolation(f"a P-DATA-TF PDU claims {length} bytes")
+            self._assembler.p_data(length)
+            return
+        if kind == pdu.PduType.ABORT:
+            raise aborted_by_peer(self._wire.body(min(length, MAX_CONTROL_LENGTH)))
+        raise ProtocolViolation(f"the peer sent PDU type {kind:#04x} instead of a response")
+
+
+def _connect(peer: Peer, timeouts: RequestorTimeouts) -> Wire:
+    if peer.tls:
+        raise UnsupportedByGateway(f"{peer}: TLS to destinations is not available")
+    try:
+        sock = socket.create_connection((peer.host, peer.port), timeouts.connect_seconds)
+    except OSError as error:
+        raise Unreachable(f"{peer} takes no connection: {error}") from error
+    return Wire(
+        sock,
+        send_seconds=timeouts.send_seconds,
+        tick_seconds=min(1.0, timeouts.response_seconds / 2),
+        block=_RECEIVE_BLOCK,
+    )
+
+
+def _piece_length(peer_max: int, own_max: int) -> int:
+    """Bytes of the data set per PDU: the peer's limit less the PDV header, even."""
+    longest = min(peer_max, _LARGEST_SEND_PDU) if peer_max else own_max
+    return max(2, (longest - 6) & ~1)

@@ -1,0 +1,54 @@
+"""Which SOP classes are for storage: everything that is not known to be something else.
+
+A modality may send a class younger than this program or a private one; refusing it would lose
+images, keeping it costs nothing.  So the question is answered by exclusion.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from functools import lru_cache
+
+from pydicom.uid import UID
+
+VERIFICATION = "1.2.840.10008.1.1"
+
+_STORAGE_NAME = re.compile(r"\bStorage\b")
+_NOT_STORAGE = frozenset(
+    {
+        "1.2.840.10008.1.3.10",  # Media Storage Directory: of media, never of the network
+        "1.2.840.10008.1.20.1",  # Storage Commitment Push Model
+        "1.2.840.10008.1.20.2",  # Storage Commitment Pull Model
+        "1.2.840.10008.4.2",  # the Storage Service Class itself
+    }
+)
+_UID_FORM = re.compile(r"[0-9]+(\.[0-9]+)*")
+
+
+class Kind(Enum):
+    """What an abstract syntax is to this gateway."""
+
+    STORAGE = "storage"
+    VERIFICATION = "verification"
+    OTHER = "other"
+
+
+def is_uid(text: str) -> bool:
+    """Whether ``text`` has the form of a UID; leading zeros, common in the field, pass."""
+    return 0 < len(text) <= 64 and _UID_FORM.fullmatch(text) is not None
+
+
+@lru_cache(maxsize=4096)
+def kind(sop_class_uid: str) -> Kind:
+    """Tell storage from verification and from services this gateway does not give."""
+    if sop_class_uid == VERIFICATION:
+        return Kind.VERIFICATION
+    if sop_class_uid in _NOT_STORAGE or not is_uid(sop_class_uid):
+        return Kind.OTHER
+    uid = UID(sop_class_uid)
+    if uid.type == "" or uid.name in ("", sop_class_uid):
+        return Kind.STORAGE
+    if uid.type == "SOP Class" and _STORAGE_NAME.search(uid.name):
+        return Kind.STORAGE
+    return Kind.OTHER

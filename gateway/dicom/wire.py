@@ -1,0 +1,189 @@
+"""A TCP connection that gives PDUs and streams what is inside P-DATA-TF without copying it.
+
+One reusable block per connection takes what the kernel has, in as few system calls as there
+are; headers are read where they lie and payload is handed out as slices of the block.  Memory
+is constant whatever a peer claims or sends.  Used by one thread; only :meth:`Wire.interrupt`
+may be called from another.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import socket
+import struct
+import time
+from collections.abc import Callable
+
+from gateway.dicom.errors import ConnectionLost, TooSlow
+from gateway.dicom.pdu import HEADER
+
+BLOCK = 1 << 19
+"""Size of the receive block in bytes: holds several PDUs of the usual 16 to 128 kB."""
+
+PDV_HEADER = struct.Struct(">LBB")
+"""Item length, presentation context ID, message control header (PS3.8 9.3.5.1, Annex E.2)."""
+
+_TICK_SECONDS = 5.0
+_LINGER_BYTES = 64 << 20
+
+
+def _timeval(seconds: float) -> bytes:
+    whole = int(seconds)
+    return struct.pack("@ll", whole, int((seconds - whole) * 1e6))
+
+
+class Wire:
+    """One connection; ``on_block`` is called once per block received."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        *,
+        send_seconds: float = 60.0,
+        tick_seconds: float = _TICK_SECONDS,
+        on_block: Callable[[], None] | None = None,
+        block: int = BLOCK,
+    ) -> None:
+        """Take over a connected socket; sets TCP_NODELAY and the kernel's own time-outs.
+
+        SO_RCVTIMEO and SO_SNDTIMEO instead of Python's time-outs: those cost a poll() per read.
+        """
+        sock.setblocking(True)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(tick_seconds))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(send_seconds))
+        self._sock = sock
+        self._buffer = bytearray(block)
+        self._view = memoryview(self._buffer)
+        self._start = 0
+        self._end = 0
+        self._deadline = math.inf
+        self._interrupted = False
+        self._on_block = on_block
+
+    def allow(self, seconds: float) -> None:
+        """Give the peer ``seconds`` from now for whatever is read next."""
+        self._deadline = time.monotonic() + seconds
+
+    def watch(self, on_block: Callable[[], None] | None) -> None:
+        """Set what is called once per block received."""
+        self._on_block = on_block
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether another thread asked this connection to end."""
+        return self._interrupted
+
+    def interrupt(self) -> None:
+        """Make the owning thread's read end with ConnectionLost; callable from any thread."""
+        self._interrupted = True
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RD)
+
+    def header(self) -> tuple[int, int]:
+        """Read a PDU header: type and length of what follows."""
+        self._need(HEADER.size)
+        kind, length = HEADER.unpack_from(self._buffer, self._start)
+        self._start += HEADER.size
+        return kind, length
+
+    def pdv_header(self) -> tuple[int, int, int]:
+        """Read a PDV header: item length, context ID, message control header."""
+        self._need(PDV_HEADER.size)
+        length, context_id, control = PDV_HEADER.unpack_from(self._buffer, self._start)
+        self._start += PDV_HEADER.size
+        return length, context_id, control
+
+    def body(self, length: int) -> memoryview:
+        """Read ``length`` bytes as one piece; the caller has checked the length.
+
+        Valid until the next read.
+        """
+        if length <= len(self._buffer):
+            self._need(length)
+            piece = self._view[self._start : self._start + length]
+            self._start += length
+            return piece
+        whole = bytearray()
+        while len(whole) < length:
+            whole += self.chunk(length - len(whole))
+        return memoryview(whole)
+
+    def chunk(self, at_most: int) -> memoryview:
+        """The next bytes that are here, at least 1 and at most ``at_most``; waits for the first.
+
+        Valid until the next read.
+        """
+        if self._start == self._end:
+            self._fill()
+        start = self._start
+        self._start = min(self._end, start + at_most)
+        return self._view[start : self._start]
+
+    def send(self, data: bytes | bytearray | memoryview) -> None:
+        """Send everything; raises ConnectionLost when the peer is gone or does not read."""
+        try:
+            self._sock.sendall(data)
+        except BlockingIOError as error:
+            raise ConnectionLost("the peer stopped reading") from error
+        except OSError as error:
+            raise ConnectionLost(f"the connection broke: {error.strerror or error}") from error
+
+    def linger(self, seconds: float) -> None:
+        """Stop sending, let the peer read the last PDU and close first, then close.
+
+        Closing at once would reset the connection while the peer still sends, and the reset
+        can overtake the PDU that says why (PS3.8 9.2, state Sta13).
+        """
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_WR)
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(seconds))
+            limit = time.monotonic() + seconds
+            room = _LINGER_BYTES
+            while room > 0 and time.monotonic() < limit:
+                got = self._sock.recv_into(self._view)
+                if not got:
+                    break
+                room -= got
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; idempotent."""
+        with contextlib.suppress(OSError):
+            self._sock.close()
+
+    def _need(self, count: int) -> None:
+        """Wait until ``count`` bytes lie in one piece in the block."""
+        while self._end - self._start < count:
+            if len(self._buffer) - self._start < count:
+                left = self._end - self._start
+                self._view[:left] = self._view[self._start : self._end]
+                self._start, self._end = 0, left
+            self._fill()
+
+    def _fill(self) -> None:
+        if self._start == self._end:
+            self._start = self._end = 0
+        got = self._receive(self._view[self._end :])
+        self._end += got
+        if self._on_block is not None:
+            self._on_block()
+
+    def _receive(self, into: memoryview) -> int:
+        while True:
+            try:
+                got = self._sock.recv_into(into)
+            except BlockingIOError:
+                got = -1
+            except OSError as error:
+                raise ConnectionLost(f"the connection broke: {error.strerror or error}") from error
+            if self._interrupted:
+                raise ConnectionLost("the gateway is stopping")
+            if got == 0:
+                raise ConnectionLost("the peer closed the connection")
+            if time.monotonic() > self._deadline:
+                raise TooSlow("the peer was silent or too slow")
+            if got > 0:
+                return got
