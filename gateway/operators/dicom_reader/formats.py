@@ -45,12 +45,12 @@ class PixelFormat:
     def settle(self, pixels: Pixels) -> None:
         """Drop, in place, the bits outside Bits Stored and extend the sign.
 
-        `pixels` has this format's type. Doing it twice changes nothing.
+        `pixels` has this format's type.
         """
         left, right = self.allocated - 1 - self.high, self.allocated - self.stored
         if right == 0:
             return
-        if self.signed or left:
+        if self.signed or self.high != self.stored - 1:
             np.left_shift(pixels, left, out=pixels)
             np.right_shift(pixels, right, out=pixels)
         else:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 import struct
 import warnings
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import pydicom
 from pydicom.charset import convert_encodings, decode_bytes
 from pydicom.dataelem import RawDataElement
-from pydicom.errors import InvalidDicomError
-from pydicom.uid import UID
+from pydicom.errors import BytesLengthException
 
 from gateway.operators.dicom_reader import tags
 from gateway.operators.dicom_reader.codes import FileRefusal, SeriesRefusal, refused
@@ -189,25 +189,27 @@ def _parsed_header(path: Path) -> Header:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            dataset = pydicom.dcmread(
-                path, stop_before_pixels=True, force=True, specific_tags=sorted(tags.WANTED)
-            )
-        except (InvalidDicomError, *PARSE_ERRORS):
+            header = _by_pydicom(path)
+        except PARSE_ERRORS:
             raise refused(FileRefusal.NOT_DICOM, "not a DICOM file that can be parsed") from None
-        meta = getattr(dataset, "file_meta", None)
-        syntax = str(meta.get("TransferSyntaxUID", "")) if meta else ""
-        if meta and meta.get("MediaStorageSOPClassUID") == _DIRECTORY_CLASS:
-            raise refused(FileRefusal.DICOMDIR, "a directory of files, no instance")
-        values = {tag: _raw_value(dataset, tag) for tag in tags.WANTED if tag in dataset}
-        little_endian = dataset.original_encoding[1]
-    if tags.SOP_CLASS_UID not in values:
+    if tags.SOP_CLASS_UID not in header.values:
         raise refused(FileRefusal.NOT_DICOM, "not a DICOM instance")
+    return header
+
+
+def _by_pydicom(path: Path) -> Header:
+    dataset = pydicom.dcmread(
+        path, stop_before_pixels=True, force=True, specific_tags=sorted(tags.WANTED)
+    )
+    if dataset.file_meta.get("MediaStorageSOPClassUID") == _DIRECTORY_CLASS:
+        raise refused(FileRefusal.DICOMDIR, "a directory of files, no instance")
+    syntax = str(dataset.file_meta.get("TransferSyntaxUID") or "")
     return Header(
         path=path,
         size=path.stat().st_size,
         transfer_syntax=syntax or _guessed_syntax(dataset.original_encoding),
-        little_endian=little_endian is not False,
-        values=values,
+        little_endian=dataset.original_encoding[1] is not False,
+        values={tag: _raw_value(dataset, tag) for tag in tags.WANTED if tag in dataset},
         direct=False,
         pixel_offset=None,
         pixel_length=None,
@@ -229,7 +231,7 @@ def _raw_value(dataset: pydicom.Dataset, tag: int) -> bytes:
 def _guessed_syntax(encoding: tuple[bool | None, bool | None]) -> str:
     implicit, little = encoding
     if implicit:
-        return str(UID("1.2.840.10008.1.2"))
+        return "1.2.840.10008.1.2"
     return "1.2.840.10008.1.2.1" if little else "1.2.840.10008.1.2.2"
 
 
@@ -241,6 +243,10 @@ PARSE_ERRORS = (
     IndexError,
     EOFError,
     NotImplementedError,
+    OverflowError,
+    RecursionError,
+    BytesLengthException,
     struct.error,
+    zlib.error,
 )
 """What pydicom raises on bytes that are no sound data set."""

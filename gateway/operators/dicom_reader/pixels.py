@@ -23,6 +23,7 @@ from gateway.operators.dicom_reader.header import PARSE_ERRORS, Header
 from gateway.operators.dicom_reader.mosaic import Tiling, is_mosaic, tiling_of
 from gateway.operators.dicom_reader.scaling import Scaling, Values
 from gateway.operators.dicom_reader.series import Layout
+from gateway.operators.dicom_reader.uids import uid_name
 
 DECODE_ERRORS = (*PARSE_ERRORS, RuntimeError, OSError)
 """What pydicom and its decoders raise on pixels they cannot decode."""
@@ -147,7 +148,7 @@ def _decode(dataset: pydicom.Dataset, number: int, form: PixelFormat) -> Pixels:
     try:
         pixels: Pixels = pixel_array(dataset, index=number, raw=True)
     except DECODE_ERRORS:
-        syntax = dataset.file_meta.TransferSyntaxUID.name
+        syntax = uid_name(str(dataset.file_meta.TransferSyntaxUID))
         raise refused(SeriesRefusal.UNDECODABLE, f"pixels cannot be decoded ({syntax})") from None
     if pixels.shape != (form.rows, form.columns):
         raise refused(SeriesRefusal.UNDECODABLE, "decoded pixels have another size than the header")

@@ -14,6 +14,7 @@ from gateway.operators.dicom_reader import tags
 from gateway.operators.dicom_reader.codes import RunRefusal, refused
 from gateway.operators.dicom_reader.convert import Entry, Wishes, convert_series
 from gateway.operators.dicom_reader.header import Header, read_header
+from gateway.operators.dicom_reader.uids import is_uid
 from gateway.operators.sdk import InputRefusedError, Log, UsageError, refuse_mixed_patients
 
 REPORT = "series.json"
@@ -104,7 +105,8 @@ def _by_series(headers: list[Header]) -> list[list[Header]]:
 
 
 def _say(entry: Entry, log: Log) -> None:
-    uid, count = entry["series_instance_uid"], entry["instances"]
+    uid, count = str(entry["series_instance_uid"]), entry["instances"]
+    uid = uid if is_uid(uid) else "something that is no UID"
     if entry["status"] == "volume":
         log.info("series.volume", series=uid, instances=count, shape=entry["shape"])
     else:

@@ -5,11 +5,8 @@ Everything here works on headers; no pixel is read.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-
-from pydicom.uid import UID
 
 from gateway.operators.dicom_reader import tags
 from gateway.operators.dicom_reader.classic import classic_frame
@@ -19,6 +16,7 @@ from gateway.operators.dicom_reader.frames import Frame
 from gateway.operators.dicom_reader.geometry import Stack, arrange
 from gateway.operators.dicom_reader.header import Header
 from gateway.operators.dicom_reader.mosaic import is_mosaic, mosaic_frames
+from gateway.operators.dicom_reader.uids import is_uid, uid_name
 
 CLASSIC_CLASSES = frozenset(
     {
@@ -37,7 +35,6 @@ ENHANCED_CLASSES = frozenset(
         "1.2.840.10008.5.1.4.1.1.128.1",  # Legacy Converted Enhanced PET
     }
 )
-_UID = re.compile(r"\d+(\.\d+)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +73,7 @@ def lay_out(instances: Sequence[Header], least: int) -> Layout:
 def _uids(instances: Sequence[Header]) -> None:
     for tag in (tags.SERIES_INSTANCE_UID, tags.STUDY_INSTANCE_UID, tags.SOP_INSTANCE_UID):
         for header in instances:
-            text = header.text(tag)
-            if len(text) > 64 or not _UID.fullmatch(text):
+            if not is_uid(header.text(tag)):
                 raise refused(SeriesRefusal.BAD_UID, "a UID is not made of digits and dots")
     if len({header.text(tags.STUDY_INSTANCE_UID) for header in instances}) > 1:
         raise refused(SeriesRefusal.MIXED_STUDIES, "one Series Instance UID in several studies")
@@ -85,11 +81,11 @@ def _uids(instances: Sequence[Header]) -> None:
 
 def _classes(instances: Sequence[Header]) -> None:
     classes = {header.text(tags.SOP_CLASS_UID) for header in instances}
-    others = sorted(UID(uid).name for uid in classes - CLASSIC_CLASSES - ENHANCED_CLASSES)
+    others = sorted(uid_name(uid) for uid in classes - CLASSIC_CLASSES - ENHANCED_CLASSES)
     if len(others) == len(classes):
         raise refused(SeriesRefusal.NOT_A_VOLUME_CLASS, f"{', '.join(others)} is no volume")
     if len(classes) > 1:
-        names = ", ".join(sorted(UID(uid).name for uid in classes))
+        names = ", ".join(sorted(uid_name(uid) for uid in classes))
         raise refused(SeriesRefusal.MIXED_CLASSES, f"one series holds {names}")
 
 
@@ -116,7 +112,7 @@ def _colours(instances: Sequence[Header]) -> None:
         if header.unsigned(tags.SAMPLES_PER_PIXEL, 1) != 1 or not photometric.startswith(
             "MONOCHROME"
         ):
-            raise refused(SeriesRefusal.COLOUR, f"the images are {photometric or 'in colour'}")
+            raise refused(SeriesRefusal.COLOUR, "the images are in colour, not monochrome")
 
 
 def _sizes(instances: Sequence[Header]) -> None:

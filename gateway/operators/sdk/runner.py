@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from gateway.operators.sdk.context import INPUTS, OUTPUTS, Context, Mount, parse_mounts
@@ -43,7 +46,8 @@ def run(
         stage=environ.get("NVIDIA_CLARA_STAGENAME", ""),
     )
     try:
-        main(_context(parsed, environ, log))
+        with _quiet_libraries():
+            main(_context(parsed, environ, log))
     except OperatorError as error:
         log.failure("operator.failed", code=error.code, message=error.message)
         return error.exit_code
@@ -51,6 +55,22 @@ def run(
         log.failure("operator.crashed", code=type(error).__name__, trace=_places(error))
         return ExitCode.UNEXPECTED
     return ExitCode.OK
+
+
+@contextmanager
+def _quiet_libraries() -> Iterator[None]:
+    """Keep libraries from writing to standard error: pydicom's warnings quote patients' names.
+
+    Without any handler Python prints warnings of every logger itself, hence the null handler.
+    """
+    handler, root = logging.NullHandler(), logging.getLogger()
+    root.addHandler(handler)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        root.removeHandler(handler)
 
 
 def _parser(operator: str, description: str, options: Options | None) -> argparse.ArgumentParser:
