@@ -42,7 +42,7 @@ BACK_OFF_SECONDS = (1.0, 60.0)
 """First and longest wait before a payload is tried again whose routing failed."""
 
 DISCARDED = "no rule matched: discard"
-"""``payloads.reason`` of a payload that retention deletes at once."""
+"""``payloads.reason`` of a payload that retention deletes at once (its flag ``discard``)."""
 KEPT = "no rule matched"
 """``payloads.reason`` of a payload that is kept for ``retention.unmatched-hours``."""
 
@@ -114,7 +114,7 @@ class Router:
         config = self._config()
         with self._database.read() as connection:
             payload = _payload(connection, payload_id)
-            if payload is None or payload.state != State.COMPLETE.value:
+            if payload is None or not _ready(payload):
                 return False
             application = config.application(payload.called_ae)
             rules = application.rules if application else []
@@ -132,7 +132,8 @@ class Router:
             }
         with self._database.begin() as connection:
             current = _payload(connection, payload_id)
-            if current is None or not _same(current, payload):
+            # A late instance or a conflict may have come while the rules were evaluated.
+            if current is None or not _ready(current) or current.revision != payload.revision:
                 return False
             decided = self._decisions.store(connection, payload, config, judgements, digests)
             self._move(connection, payload, config, application, decided)
@@ -155,7 +156,11 @@ class Router:
             connection.execute(
                 sa.update(payloads)
                 .where(payloads.c.id == payload_id)
-                .values(state=step(payload.state, Event.REROUTE).value, finished_at=None)
+                .values(
+                    state=step(payload.state, Event.REROUTE).value,
+                    finished_at=None,
+                    discard=False,
+                )
             )
         self._wakeups.notify(Topic.ROUTING)
 
@@ -204,7 +209,7 @@ class Router:
         if not matched:
             reason = _unmatched(payload, application, decided)
             self._decisions.store_otherwise(connection, payload, config, reason)
-            values |= {"reason": reason, "finished_at": now}
+            values |= {"reason": reason, "finished_at": now, "discard": reason == DISCARDED}
         connection.execute(sa.update(payloads).where(payloads.c.id == payload.id).values(**values))
         record(
             connection,
@@ -229,9 +234,10 @@ def _payload(connection: Connection, payload_id: str) -> Row[Any] | None:
     return connection.execute(sa.select(payloads).where(payloads.c.id == payload_id)).one_or_none()
 
 
-def _same(current: Row[Any], payload: Row[Any]) -> bool:
-    """Nothing happened to the payload while its rules were evaluated."""
-    return bool(current.state == State.COMPLETE.value and current.revision == payload.revision)
+def _ready(payload: Row[Any]) -> bool:
+    """Complete, and no conflict of patients that a person has not released."""
+    held = payload.conflict and not payload.conflict_released
+    return payload.state == State.COMPLETE.value and not held
 
 
 def _unmatched(
