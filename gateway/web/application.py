@@ -1,0 +1,34 @@
+"""The web application: every route over one set of services."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from gateway.web import acting, api, problems, tasks, watching
+from gateway.web.guard import Guard
+from gateway.web.services import Services
+
+DESCRIPTION = (
+    'Lists are {"items": […], "next": …}: give `next` as `cursor` for the next page. '
+    "Times are RFC 3339. Errors are RFC 9457 problem documents."
+)
+
+
+def create_app(services: Services) -> FastAPI:
+    """Build the application; it opens nothing and starts nothing."""
+    app = FastAPI(
+        title="Gateway",
+        version=services.version,
+        description=DESCRIPTION,
+        openapi_url="/api/v1/openapi.json",
+        # The stock pages load scripts from another host; a hospital's network has none.
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.services = services
+    for room in (watching, api, acting, tasks):
+        app.include_router(room.router)
+    app.add_route("/api/v1/docs", watching.docs_page, methods=["GET"], include_in_schema=False)
+    problems.install(app)
+    app.add_middleware(Guard)
+    return app

@@ -1,0 +1,94 @@
+"""Every error as an RFC 9457 problem document."""
+
+from __future__ import annotations
+
+import http
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from gateway.errors import GatewayError, Refused, Transient
+from gateway.web.listing import BadCursor
+
+log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class NotFound(Refused):
+    """The record or page asked for is not there."""
+
+
+def problem(
+    status: int, detail: str, *, headers: Mapping[str, str] | None = None, **extra: Any
+) -> JSONResponse:
+    """Make a problem document; ``detail`` is a sentence for a person."""
+    body = {"type": "about:blank", "title": _title(status), "status": status, "detail": detail}
+    return JSONResponse(
+        body | extra,
+        status_code=status,
+        media_type=MEDIA_TYPE,
+        headers=dict(headers) if headers else None,
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of ``app`` by a problem document."""
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(GatewayError, _ours)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def _title(status: int) -> str:
+    try:
+        return http.HTTPStatus(status).phrase
+    except ValueError:
+        return "Error"
+
+
+async def _http(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class
+    detail = str(error.detail)
+    if error.status_code == http.HTTPStatus.NOT_FOUND:
+        detail = f"There is nothing at {request.url.path[:200]}."
+    elif error.status_code == http.HTTPStatus.METHOD_NOT_ALLOWED:
+        allowed = (error.headers or {}).get("Allow", "other methods")
+        detail = f"{request.method} is not possible here; allowed: {allowed}."
+    return problem(error.status_code, detail, headers=error.headers)
+
+
+async def _invalid(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class
+    # The values given are not echoed: they may be a patient's.
+    faults = [
+        {"at": ".".join(str(part) for part in item["loc"]), "detail": str(item["msg"])}
+        for item in error.errors()
+    ]
+    detail = "; ".join(f"{fault['at']}: {fault['detail']}" for fault in faults)
+    return problem(422, detail, errors=faults)
+
+
+async def _ours(_request: Request, error: Exception) -> JSONResponse:
+    if isinstance(error, NotFound):
+        return problem(404, str(error))
+    if isinstance(error, BadCursor):
+        return problem(422, str(error))
+    if isinstance(error, Transient):
+        wait = max(1, round(error.retry_after or 1))
+        return problem(503, str(error), headers={"Retry-After": str(wait)})
+    return problem(409, str(error))
+
+
+async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+    log.error(
+        "a request failed",
+        exc_info=error,
+        extra={"method": request.method, "route": request.url.path},
+    )
+    return problem(500, "The gateway failed at this request; its log says why.")
