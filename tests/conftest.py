@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,3 +26,23 @@ def data() -> Path:
             pytest.fail(reason)
         pytest.skip(reason)
     return folder
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """The URL of a running PostgreSQL."""
+    from tests.support.postgres import running_postgres
+
+    with running_postgres() as url:
+        yield url
+
+
+@pytest.fixture
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database: SQLite, or PostgreSQL with GATEWAY_TEST_DATABASE=postgresql."""
+    if os.environ.get("GATEWAY_TEST_DATABASE", "sqlite") == "postgresql":
+        from tests.support.postgres import fresh_database
+
+        server = request.getfixturevalue("postgres_server")
+        return fresh_database(server, f"t{uuid.uuid4().hex}")
+    return f"sqlite+pysqlite:///{tmp_path / 'gateway.db'}"

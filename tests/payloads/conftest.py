@@ -16,7 +16,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from gateway.config.live import LiveAeConfig
 from gateway.config.settings import StorageSettings
-from gateway.database.engine import Database, sqlite_url
+from gateway.database.engine import Database
 from gateway.database.schema import events, payloads
 from gateway.events.wake import Wakeups
 from gateway.payloads.actions import PayloadActions
@@ -37,6 +37,7 @@ def application(**changes: Any) -> dict[str, Any]:
 @dataclass
 class Receiver:
     root: Path
+    url: str
     config: dict[str, Any] = field(default_factory=lambda: {"applications": [application()]})
 
     def __post_init__(self) -> None:
@@ -45,7 +46,7 @@ class Receiver:
         self.ae_folder = self.root / "ae"
         self.ae_folder.mkdir(exist_ok=True)
         self._write()
-        self.database = Database(sqlite_url(self.folders.database))
+        self.database = Database(self.url)
         self.database.create()
         self.wakeups = Wakeups()
         self.ae_config = LiveAeConfig(self.ae_folder)
@@ -143,8 +144,8 @@ class Receiver:
 
 
 @pytest.fixture
-def receiver(tmp_path: Path) -> Iterator[Receiver]:
-    made = Receiver(tmp_path)
+def receiver(tmp_path: Path, database_url: str) -> Iterator[Receiver]:
+    made = Receiver(tmp_path, database_url)
     yield made
     made.close()
 

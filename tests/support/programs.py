@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -20,11 +21,15 @@ def program(name: str) -> str:
     """The path of a peer program; skips without it, fails when peers are required."""
     path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin:/usr/local/sbin")
     if path is None:
-        reason = f"{name} is not installed"
-        if os.environ.get("GATEWAY_REQUIRE_PEERS") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
+        missing(f"{name} is not installed")
     return path
+
+
+def missing(reason: str) -> NoReturn:
+    """Skip for want of a peer; fail where peers are required."""
+    if os.environ.get("GATEWAY_REQUIRE_PEERS") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 def free_port() -> int:
