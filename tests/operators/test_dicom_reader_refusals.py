@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydicom.uid import JPEGLSLossless, RLELossless
 
 SCOUT = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
 SC_CLASS = "1.2.840.10008.5.1.4.1.1.7"
@@ -204,6 +205,19 @@ def test_flipped_bytes_never_crash(reading: Any) -> None:
         path.write_bytes(broken)
         report = reading.read()
         assert report["code"] or report["series"]
+
+
+@pytest.mark.parametrize("syntax", [RLELossless, JPEGLSLossless])
+def test_broken_compression_is_refused(syntax: Any, reading: Any, make_slice: Any) -> None:
+    """The runs of a broken RLE frame lead beyond its end; a native decoder panics on that."""
+    for index in range(6):
+        dataset = make_slice(index, np.arange(1024, dtype=np.uint16).reshape(32, 32) * 61)
+        dataset.compress(syntax, generate_instance_uid=False)
+        broken = bytearray(dataset.PixelData)
+        broken[-400:-40] = b"\x81\x00" * 180
+        dataset.PixelData = bytes(broken)
+        reading.add(dataset)
+    assert reading.only()["code"] == "UNDECODABLE"
 
 
 def test_log_and_report_name_no_patient(reading: Any) -> None:

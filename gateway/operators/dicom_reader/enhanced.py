@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import pydicom
@@ -10,7 +9,8 @@ from pydicom.dataset import Dataset
 
 from gateway.operators.dicom_reader.codes import SeriesRefusal, refused
 from gateway.operators.dicom_reader.frames import Frame, Labels
-from gateway.operators.dicom_reader.header import PARSE_ERRORS, Header
+from gateway.operators.dicom_reader.header import Header
+from gateway.operators.dicom_reader.parsing import refusing
 
 
 class _Groups:
@@ -53,15 +53,11 @@ def enhanced_frames(header: Header, instance: int) -> list[Frame]:
         InputRefusedError: NO_GEOMETRY, BAD_ATTRIBUTE.
         OSError: the file cannot be read.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            dataset = pydicom.dcmread(header.path, stop_before_pixels=True, force=True)
-            return _frames(dataset, instance)
-        except PARSE_ERRORS:
-            raise refused(
-                SeriesRefusal.BAD_ATTRIBUTE, "the functional groups are not as the standard says"
-            ) from None
+    with refusing(
+        SeriesRefusal.BAD_ATTRIBUTE, "the functional groups are not as the standard says"
+    ):
+        dataset = pydicom.dcmread(header.path, stop_before_pixels=True, force=True)
+        return _frames(dataset, instance)
 
 
 def _frames(dataset: Dataset, instance: int) -> list[Frame]:

@@ -6,20 +6,20 @@ knows every corner of the format. Both end in the same `Header`.
 
 from __future__ import annotations
 
+import math
 import os
 import struct
 import warnings
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import pydicom
 from pydicom.charset import convert_encodings, decode_bytes
 from pydicom.dataelem import RawDataElement
-from pydicom.errors import BytesLengthException
 
 from gateway.operators.dicom_reader import tags
 from gateway.operators.dicom_reader.codes import FileRefusal, SeriesRefusal, refused
+from gateway.operators.dicom_reader.parsing import refusing
 from gateway.operators.dicom_reader.walk import NotPlainError, Walked, walk
 from gateway.operators.sdk import Patient
 
@@ -61,9 +61,12 @@ class Header:
             InputRefusedError: BAD_ATTRIBUTE.
         """
         try:
-            return tuple(float(part) for part in self.texts(tag))
+            values = tuple(float(part) for part in self.texts(tag))
         except ValueError:
             raise _bad(tag) from None
+        if not all(math.isfinite(value) for value in values):
+            raise _bad(tag)
+        return values
 
     def decimal(self, tag: int) -> float | None:
         """Return the first value of a DS or IS attribute, or None.
@@ -186,12 +189,8 @@ def _walk_growing(descriptor: int, size: int) -> Walked:
 
 
 def _parsed_header(path: Path) -> Header:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            header = _by_pydicom(path)
-        except PARSE_ERRORS:
-            raise refused(FileRefusal.NOT_DICOM, "not a DICOM file that can be parsed") from None
+    with refusing(FileRefusal.NOT_DICOM, "not a DICOM file that can be parsed"):
+        header = _by_pydicom(path)
     if tags.SOP_CLASS_UID not in header.values:
         raise refused(FileRefusal.NOT_DICOM, "not a DICOM instance")
     return header
@@ -233,20 +232,3 @@ def _guessed_syntax(encoding: tuple[bool | None, bool | None]) -> str:
     if implicit:
         return "1.2.840.10008.1.2"
     return "1.2.840.10008.1.2.1" if little else "1.2.840.10008.1.2.2"
-
-
-PARSE_ERRORS = (
-    ValueError,
-    TypeError,
-    AttributeError,
-    KeyError,
-    IndexError,
-    EOFError,
-    NotImplementedError,
-    OverflowError,
-    RecursionError,
-    BytesLengthException,
-    struct.error,
-    zlib.error,
-)
-"""What pydicom raises on bytes that are no sound data set."""

@@ -8,25 +8,23 @@ from __future__ import annotations
 
 import math
 import os
-import warnings
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pydicom
 from pydicom.pixels.utils import pixel_array
+from pydicom.uid import UID, RLELossless
 
 from gateway.operators.dicom_reader import tags
 from gateway.operators.dicom_reader.codes import SeriesRefusal, refused
 from gateway.operators.dicom_reader.formats import PixelFormat, Pixels, format_of
 from gateway.operators.dicom_reader.frames import Frame
-from gateway.operators.dicom_reader.header import PARSE_ERRORS, Header
+from gateway.operators.dicom_reader.header import Header
 from gateway.operators.dicom_reader.mosaic import Tiling, is_mosaic, tiling_of
+from gateway.operators.dicom_reader.parsing import refusing
 from gateway.operators.dicom_reader.scaling import Scaling, Values
 from gateway.operators.dicom_reader.series import Layout
 from gateway.operators.dicom_reader.uids import uid_name
-
-DECODE_ERRORS = (*PARSE_ERRORS, RuntimeError, OSError)
-"""What pydicom and its decoders raise on pixels they cannot decode."""
 
 Place = tuple[int, int]
 
@@ -118,38 +116,34 @@ def _decoded(
     stored: Values,
 ) -> Iterator[tuple[Place, Frame]]:
     """Decode frames, or the tiles of one frame, by pydicom."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        dataset = _dataset(header)
-        sheet = _decode(dataset, 0, form) if tiling else None
-        for place, frame in places:
-            if sheet is None or tiling is None:
-                pixels = _decode(dataset, frame.number, form)
-            else:
-                row, column = tiling.corner(frame.number)
-                pixels = sheet[row : row + tiling.rows, column : column + tiling.columns]
-            stored[place].view(form.dtype)[...] = pixels
-            yield place, frame
+    dataset = _dataset(header)
+    sheet = _decode(dataset, 0, form) if tiling else None
+    for place, frame in places:
+        if sheet is None or tiling is None:
+            pixels = _decode(dataset, frame.number, form)
+        else:
+            row, column = tiling.corner(frame.number)
+            pixels = sheet[row : row + tiling.rows, column : column + tiling.columns]
+        stored[place].view(form.dtype)[...] = pixels
+        yield place, frame
 
 
 def _dataset(header: Header) -> pydicom.Dataset:
-    try:
+    with refusing(SeriesRefusal.UNDECODABLE, "an instance cannot be parsed"):
         dataset = pydicom.dcmread(header.path, force=True)
         if not dataset.file_meta.get("TransferSyntaxUID"):
-            dataset.file_meta.TransferSyntaxUID = pydicom.uid.UID(header.transfer_syntax)
-    except DECODE_ERRORS:
-        raise refused(SeriesRefusal.UNDECODABLE, "an instance cannot be parsed") from None
-    if "PixelData" not in dataset:
-        raise refused(SeriesRefusal.NO_PIXEL_DATA, "an instance has no pixels")
-    return dataset
+            dataset.file_meta.TransferSyntaxUID = UID(header.transfer_syntax)
+        if "PixelData" in dataset:
+            return dataset
+    raise refused(SeriesRefusal.NO_PIXEL_DATA, "an instance has no pixels")
 
 
 def _decode(dataset: pydicom.Dataset, number: int, form: PixelFormat) -> Pixels:
-    try:
-        pixels: Pixels = pixel_array(dataset, index=number, raw=True)
-    except DECODE_ERRORS:
-        syntax = uid_name(str(dataset.file_meta.TransferSyntaxUID))
-        raise refused(SeriesRefusal.UNDECODABLE, f"pixels cannot be decoded ({syntax})") from None
+    syntax = dataset.file_meta.TransferSyntaxUID
+    # The native RLE decoder answers bad runs with a panic, which is no `Exception`.
+    plugin = "pydicom" if syntax == RLELossless else ""
+    with refusing(SeriesRefusal.UNDECODABLE, f"pixels cannot be decoded ({uid_name(syntax)})"):
+        pixels: Pixels = pixel_array(dataset, index=number, raw=True, decoding_plugin=plugin)
     if pixels.shape != (form.rows, form.columns):
         raise refused(SeriesRefusal.UNDECODABLE, "decoded pixels have another size than the header")
     return pixels
