@@ -1,3 +1,3 @@
-"""What `gateway demo` shows: a chest CT phantom with known answers, and the show itself."""
+"""The demonstration: a phantom's CT study goes in, SEG, SR and SC arrive in a PACS."""
 
 from __future__ import annotations
