@@ -72,9 +72,7 @@ def _numbers(report: Dataset, series: Series) -> list[Check]:
             off = item.value - truth.laa950_percent
             good = abs(off) <= LAA_POINTS
             checks.append(
-                Check(
-                    name, found, good, f"truth {truth.laa950_percent:.2f}, off {off:+.2f} points"
-                )
+                Check(name, found, good, f"truth {truth.laa950_percent:.2f}, off {off:+.2f} points")
             )
         else:
             checks.append(Check(name, found, ok=True))
