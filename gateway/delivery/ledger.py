@@ -18,6 +18,7 @@ from sqlalchemy.engine import Connection, Row
 from gateway.database.schema import jobs, result_files, results
 from gateway.delivery.agent import POSITIVE, Answer, Item, Verdict
 from gateway.delivery.policy import Policy
+from gateway.delivery.statuses import words
 from gateway.results.agents import OWN_AGENTS
 from gateway.results.records import move
 from gateway.results.states import TRANSITIONS, Event, FileState, State
@@ -184,16 +185,16 @@ def _reason(files: Sequence[Row[Any]], trouble: Trouble | None) -> str | None:
     telling = missing or [f for f in files if f.state == FileState.WARNING]
     if not telling:
         return None
-    words = sorted({_words(f) for f in telling if f.status is not None or f.comment})[:3]
+    causes = sorted({_words(f) for f in telling if f.status is not None or f.comment})[:3]
     if trouble is not None:
-        words.insert(0, trouble.reason)
+        causes.insert(0, trouble.reason)
     counts = f"{len(arrived)} of {len(files)} files delivered"
-    return "; ".join([counts, *words])
+    return "; ".join([counts, *causes])
 
 
 def _words(file: Row[Any]) -> str:
-    status = "" if file.status is None else f"status {file.status:04X}H "
-    return f"{status}{file.comment or ''}".strip()
+    # The comment beside a status is the peer's and may hold patient data; events tell this reason.
+    return words(file.status) if file.status is not None else str(file.comment)
 
 
 def interrupt(connection: Connection, result_ids: Sequence[str], policy: Policy) -> None:

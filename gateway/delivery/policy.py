@@ -15,7 +15,7 @@ class Policy:
     """Between tries, per destination after a failed association, else per result."""
     circuit_limit: int = 3
     """Failed associations in a row that open a destination's circuit."""
-    permanent_tries: int = 3
+    permanent_tries: int = 5
     """Tries of a file that the destination answers with a permanent failure."""
     batch: int = 500
     """Most results taken for one association."""
