@@ -1,0 +1,100 @@
+"""What the process executor runs for an image name.
+
+There are no images here: a name stands for a command on this machine.  The operators that ship are
+preset; ``images`` of the settings adds to them and wins over them.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gateway.config.settings import ImageSettings
+from gateway.executors import interpreter
+from gateway.pipelines.model import Operator
+
+_CLARA = ("nvidia/clara/", "clara/")
+_REGISTER = "register-results"
+
+
+@dataclass(frozen=True)
+class Program:
+    """A command with the variables and working folder of its image."""
+
+    command: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    folder: str = "/tmp"  # noqa: S108 - inside the sandbox it is the operator's own
+    visible: tuple[Path, ...] = ()
+    """Files and folders outside the usual ones that must be shown, read-only, at their own path."""
+
+
+class Images:
+    """Commands by image name; immutable."""
+
+    def __init__(self, settings: Mapping[str, ImageSettings] | None = None) -> None:
+        self._settings = dict(settings or {})
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name that is configured or preset."""
+        return tuple(sorted({*self._settings, *_presets()}))
+
+    def find(self, operator: Operator) -> Program | None:
+        """The program of an operator, its own command put in; None if its image is unknown.
+
+        Tried in turn: ``image:tag``, ``image``, and both without the registry's host and without
+        Clara's folder in it.
+        """
+        program = self._image(operator.image, operator.tag)
+        if program is None or not operator.command:
+            return program
+        return Program(operator.command, program.env, program.folder, program.visible)
+
+    def _image(self, image: str, tag: str) -> Program | None:
+        presets = _presets()
+        for name in _spellings(image):
+            for key in (f"{name}:{tag}", name):
+                if key in self._settings:
+                    return _configured(self._settings[key])
+            if name in presets:
+                return presets[name]
+        # Clara's own image, wherever a site mirrors it.
+        if image.rsplit("/", 1)[-1] == _REGISTER:
+            return presets[f"gateway/{_REGISTER}"]
+        return None
+
+
+def _spellings(image: str) -> list[str]:
+    """The name as written, without its registry's host, without Clara's folder."""
+    host, slash, rest = image.partition("/")
+    bare = rest if slash and ("." in host or ":" in host or host == "localhost") else image
+    names = [image, bare]
+    names += [bare.removeprefix(prefix) for prefix in _CLARA if bare.startswith(prefix)]
+    return list(dict.fromkeys(names))
+
+
+def _configured(settings: ImageSettings) -> Program:
+    """A command of the settings; what it names by absolute path is shown to the operator."""
+    found: list[Path] = []
+    for text in (*settings.command, *settings.env.get("PYTHONPATH", "").split(":")):
+        path = Path(text)
+        if path.is_absolute() and path.exists():
+            found += interpreter.installation(path)
+    return Program(tuple(settings.command), dict(settings.env), visible=tuple(found))
+
+
+def _presets() -> dict[str, Program]:
+    """The operators that ship, run by the interpreter that runs the gateway."""
+    shipped = {
+        f"gateway/{name}": Program(
+            (sys.executable, "-m", f"gateway.operators.{name.replace('-', '_')}")
+        )
+        for name in ("dicom-reader", "lung-density", "dicom-writer")
+    }
+    # Clara's definitions say `python register.py …`, relative to the image's working folder.
+    folder = interpreter.package_folder() / "operators" / "register_results"
+    module = (sys.executable, "-m", "gateway.operators.register_results")
+    shipped[f"gateway/{_REGISTER}"] = Program(module, folder=str(folder))
+    return shipped

@@ -1,0 +1,166 @@
+"""One sandboxed program, from its start until its last process ended.
+
+The thread that calls :func:`launch` stays until then: the kernel kills a sandbox when the *thread*
+that made it ends (``--die-with-parent``), which is also what ends it when the gateway is killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gateway.executors.held import Sandbox, hold
+from gateway.executors.limits import WATCH_SECONDS, Cage
+from gateway.executors.logfile import LogFile
+from gateway.executors.sandbox import Bubblewrap, Plan
+
+_CHUNK = 1 << 16
+
+
+class StopFlag:
+    """Asks one program to end; set from any thread, seen at once by the one that waits for it."""
+
+    def __init__(self) -> None:
+        self._fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._lock = threading.Lock()
+        self._open = True
+        self.is_set = False
+
+    def set(self) -> None:
+        """Ask; again is no different."""
+        with self._lock:
+            if self._open and not self.is_set:
+                self.is_set = True
+                os.eventfd_write(self._fd, 1)
+
+    def fileno(self) -> int:
+        """Readable once set."""
+        return self._fd
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        with self._lock:
+            if self._open:
+                self._open = False
+                os.close(self._fd)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a program ended."""
+
+    exit_code: int
+    """As a shell tells it: 128 + n for signal n."""
+    ran: bool
+    """False when the sandbox failed before the program's turn came."""
+    stopped: bool
+    """The stop flag ended it."""
+    out_of_memory: bool
+
+
+@dataclass(frozen=True)
+class Guard:
+    """What watches over one program: its limits, its log, its stop flag, seconds of grace."""
+
+    cage: Cage
+    log: LogFile
+    stop: StopFlag
+    grace: float
+
+
+def launch(
+    bwrap: Bubblewrap, plan: Plan, guard: Guard, mark: str, started: Callable[[float], None]
+) -> Outcome:
+    """Run ``plan``; returns when no process of it is left.
+
+    ``started`` is called with the time (seconds since the epoch) just before the program is
+    executed.  Raises what :func:`gateway.executors.held.hold` raises.
+    """
+    with contextlib.ExitStack() as stack:
+        sandbox = hold(stack, bwrap, plan, mark)
+        sandbox.confine(guard.cage)
+        if not guard.stop.is_set:
+            started(time.time())
+            sandbox.release()
+        return _Wait(sandbox, guard).run()
+
+
+class _Wait:
+    """The loop of the thread that waits for one program."""
+
+    def __init__(self, sandbox: Sandbox, guard: Guard) -> None:
+        self._sandbox = sandbox
+        self._guard = guard
+        self._kill_at: float | None = None
+        self._stopped = False
+        self._out_of_memory = False
+        self._running = True
+        self._poll = select.poll()
+        self._handlers: dict[int, Callable[[int], None]] = {
+            sandbox.output.fileno(): self._read,
+            guard.stop.fileno(): self._stop,
+            # Whichever ends first ends the other: bubblewrap ends with the main process, its
+            # namespace with its first one.
+            sandbox.outer: self._end,
+            sandbox.init: self._end,
+        }
+        for fd in self._handlers:
+            self._poll.register(fd, select.POLLIN)
+
+    def run(self) -> Outcome:
+        while self._running:
+            for fd, _ in self._poll.poll(self._timeout()):
+                self._handlers[fd](fd)
+            self._check_clock()
+        code = self._sandbox.finish()
+        self._drain()
+        cage = self._guard.cage
+        memory = self._out_of_memory or (not cage.watched and cage.exceeded(self._sandbox.space))
+        return Outcome(code, self._sandbox.ran(), self._stopped, memory)
+
+    def _timeout(self) -> float | None:
+        """Milliseconds until the clock must be looked at; None = no need."""
+        waits = []
+        if self._guard.cage.watched:
+            waits.append(WATCH_SECONDS)
+        if self._kill_at is not None:
+            waits.append(max(0.0, self._kill_at - time.monotonic()))
+        return min(waits) * 1000 + 1 if waits else None
+
+    def _check_clock(self) -> None:
+        if self._kill_at is not None and time.monotonic() >= self._kill_at:
+            self._kill_at = None
+            self._sandbox.kill()
+        cage = self._guard.cage
+        if cage.watched and not self._out_of_memory and cage.exceeded(self._sandbox.space):
+            self._out_of_memory = True
+            self._sandbox.kill()
+
+    def _read(self, fd: int) -> None:
+        data = os.read(fd, _CHUNK)
+        if data:
+            self._guard.log.write(data)
+        else:
+            self._poll.unregister(fd)
+
+    def _stop(self, fd: int) -> None:
+        self._poll.unregister(fd)
+        self._stopped = True
+        if self._sandbox.released:
+            self._sandbox.terminate()
+            self._kill_at = time.monotonic() + self._guard.grace
+        else:
+            self._sandbox.kill()
+
+    def _end(self, _fd: int) -> None:
+        self._running = False
+
+    def _drain(self) -> None:
+        """Take what is left in the pipe; nobody is left to write more."""
+        while data := os.read(self._sandbox.output.fileno(), _CHUNK):
+            self._guard.log.write(data)

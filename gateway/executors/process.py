@@ -1,0 +1,98 @@
+"""The embedded engine: every operator is a sandboxed process of this machine."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+from collections.abc import Callable, Mapping
+
+from gateway.config.settings import ImageSettings
+from gateway.executors import interpreter, limits, procfs
+from gateway.executors.graph import ProcessJob
+from gateway.executors.images import Images
+from gateway.executors.limits import Limiter
+from gateway.executors.operator import Engine, mark
+from gateway.executors.sandbox import Bind, Bubblewrap, Plan, SandboxError, locate
+from gateway.jobs.executor import JobHandle, JobRun, Report
+
+log = logging.getLogger(__name__)
+
+_CHECK_SECONDS = 20.0
+_ADVICE = (
+    "the kernel must allow user namespaces (sysctl kernel.unprivileged_userns_clone, "
+    "kernel.apparmor_restrict_unprivileged_userns, user.max_user_namespaces)"
+)
+
+
+class ProcessExecutor:
+    """Runs jobs in bubblewrap sandboxes; any thread may call it."""
+
+    def __init__(
+        self,
+        images: Mapping[str, ImageSettings] | None = None,
+        *,
+        limiter: Limiter | None = None,
+    ) -> None:
+        """``images`` is the settings' key of that name; ``limiter`` None = the best there is.
+
+        Raises :class:`SandboxError` when bubblewrap is not installed.
+        """
+        self._engine = Engine(locate(), Images(images), limiter or limits.detect())
+
+    @property
+    def name(self) -> str:
+        """``process``."""
+        return "process"
+
+    @property
+    def memory_mode(self) -> str:
+        """One sentence: how memory requests are enforced on this machine."""
+        return self._engine.limiter.mode
+
+    def check(self) -> list[str]:
+        """Make a sandbox that does nothing; say what is wrong if that fails."""
+        try:
+            trouble = _try(self._engine.bwrap)
+        except (OSError, subprocess.SubprocessError, SandboxError) as error:
+            trouble = str(error)
+        if trouble is None:
+            return []
+        return [f"bubblewrap cannot make a sandbox ({trouble}): {_ADVICE}"]
+
+    def start(self, run: JobRun, report: Report, done: Callable[[], None]) -> JobHandle:
+        """Start an attempt in threads of its own and return at once."""
+        job = ProcessJob(self._engine, run, report, done)
+        job.start()
+        return job
+
+    def reap(self, job_id: str, attempt: int) -> None:
+        """End every process of a dead attempt; :class:`procfs.StillThere` if one does not end."""
+        word = mark(job_id, attempt)
+        count = procfs.kill_marked(word.encode())
+        if count:
+            log.warning("processes of a dead attempt ended", extra={"job": job_id, "count": count})
+        self._engine.limiter.sweep(f"{word}-")
+
+
+def _try(bwrap: Bubblewrap) -> str | None:
+    """Run ``true`` in a sandbox like an operator's; what bubblewrap says if that fails."""
+    plan = Plan(
+        command=("/usr/bin/true",),
+        folder="/",
+        environ={},
+        binds=tuple(Bind(p, str(p)) for p in interpreter.visible()),
+        network=False,
+        memory_mb=16,
+    )
+    done = subprocess.run(
+        [bwrap.path, *bwrap.arguments(plan), *plan.command],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=_CHECK_SECONDS,
+        check=False,
+    )
+    if done.returncode == 0:
+        return None
+    return (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
