@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pydicom.uid import JPEGLSLossless, RLELossless
+from pydicom.uid import RLELossless
 
 SCOUT = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
 SC_CLASS = "1.2.840.10008.5.1.4.1.1.7"
@@ -207,17 +207,26 @@ def test_flipped_bytes_never_crash(reading: Any) -> None:
         assert report["code"] or report["series"]
 
 
-@pytest.mark.parametrize("syntax", [RLELossless, JPEGLSLossless])
-def test_broken_compression_is_refused(syntax: Any, reading: Any, make_slice: Any) -> None:
-    """The runs of a broken RLE frame lead beyond its end; a native decoder panics on that."""
+def add_broken_rle(reading: Any, make_slice: Any, fill: bytes) -> None:
     for index in range(6):
         dataset = make_slice(index, np.arange(1024, dtype=np.uint16).reshape(32, 32) * 61)
-        dataset.compress(syntax, generate_instance_uid=False)
+        dataset.compress(RLELossless, generate_instance_uid=False)
         broken = bytearray(dataset.PixelData)
-        broken[-400:-40] = b"\x81\x00" * 180
+        broken[-400:-40] = fill * 360
         dataset.PixelData = bytes(broken)
         reading.add(dataset)
-    assert reading.only()["code"] == "UNDECODABLE"
+
+
+def test_compressed_frame_that_is_too_short_is_refused(reading: Any, make_slice: Any) -> None:
+    add_broken_rle(reading, make_slice, b"\x80")
+    entry = reading.only()
+    assert (entry["code"], entry["files"]) == ("UNDECODABLE", {})
+
+
+def test_runs_beyond_the_frame_do_not_end_the_process(reading: Any, make_slice: Any) -> None:
+    """The native RLE decoder panics on these, past every `except Exception`."""
+    add_broken_rle(reading, make_slice, b"\xff")
+    assert reading.only()["instances"] == 6
 
 
 def test_log_and_report_name_no_patient(reading: Any) -> None:
