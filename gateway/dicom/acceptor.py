@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 import time
@@ -164,9 +165,14 @@ class Acceptor:
             self._reject(request, refused)
             return
         try:
-            self._open(request, negotiate(request, verdict, services.max_pdu))
+            released = self._open(request, negotiate(request, verdict, services.max_pdu))
         finally:
             services.slots.give_back(self._host)
+        if released:
+            # Last, so that who releases and calls again finds its slot free and its record done.
+            with contextlib.suppress(ConnectionLost):
+                self._wire.send(pdu.RELEASE_RP)
+        self._wire.linger(self._limits.linger_seconds)
 
     def _reject(self, request: pdu.AssociateRequest, refused: Rejection) -> None:
         log.warning("association rejected: %s", refused.text, extra=self._peer())
@@ -176,7 +182,8 @@ class Acceptor:
         self._wire.send(pdu.reject(*refused.codes))
         self._wire.linger(self._limits.linger_seconds)
 
-    def _open(self, request: pdu.AssociateRequest, agreement: Agreement) -> None:
+    def _open(self, request: pdu.AssociateRequest, agreement: Agreement) -> bool:
+        """Serve the association and record it; returns whether the peer asked for its release."""
         associations = self._services.associations
         association_id = associations.opened(
             request.called_ae, request.calling_ae, self._host, self._port
@@ -194,7 +201,7 @@ class Acceptor:
             self._wire.watch(None)
             associations.closed(association_id, released=released, reason=reason)
             self._caller = None
-        self._wire.linger(self._limits.linger_seconds)
+        return released
 
     def _converse(self, agreement: Agreement, requests: Requests) -> tuple[bool, str]:
         """Serve PDUs until the end; returns whether it was a release, and else the reason."""
@@ -236,7 +243,6 @@ class Acceptor:
             raise aborted_by_peer(body)
         if assembler.in_message:
             raise ProtocolViolation("A-RELEASE-RQ in the middle of a message", reason=2)
-        wire.send(pdu.RELEASE_RP)
         return False
 
     def _try_abort(self, source: int, reason: int) -> None:
