@@ -28,10 +28,9 @@ _Read = Callable[[Connection, str], dict[str, Any] | None]
 def _act(
     services: Services, action: Action, read: _Read, kind: str, identifier: str
 ) -> dict[str, Any]:
-    """Do ``action`` in one transaction, wake the workers and tell the record as it is now."""
+    """Do ``action``, wake the workers and tell the record as it is now."""
     describe(services, read, kind, identifier)
-    with services.database.begin() as connection:
-        action(connection, identifier)
+    action(identifier)
     services.wakeups.notify(*Topic)
     found: dict[str, Any] = describe(services, read, kind, identifier)
     return found

@@ -16,13 +16,22 @@ from gateway.database.engine import Database
 from gateway.events.wake import Wakeups
 from gateway.monitor.health import Check
 
-Action = Callable[[Connection, str], object]
-"""Changes the record of that id within the caller's write transaction.
+Action = Callable[[str], object]
+"""Changes the record of that id in a transaction of its own.
 
 It raises :class:`~gateway.errors.Refused` when the record's state does not allow it; whether the
-record exists is checked before, and every worker is woken after the commit.  What it returns is
-not used.
+record exists is checked before, and every worker is woken afterwards.  What it returns is not used.
 """
+
+
+def within(database: Database, change: Callable[[Connection, str], object]) -> Action:
+    """Make an action of a function that works within a write transaction."""
+
+    def action(identifier: str) -> None:
+        with database.begin() as connection:
+            change(connection, identifier)
+
+    return action
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,121 @@
+"""The REST client of the command line."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from gateway.cli.errors import FAILURE, NOT_FOUND, UNREACHABLE, USAGE, CliError
+
+DEFAULT_URL = "http://127.0.0.1:8080"
+CONFIG = Path(".config/gateway/config.yaml")
+"""Below the home folder; its key ``url`` names the gateway."""
+_PAGE = 500
+_NOT_FOUND = 404
+
+Params = Mapping[str, str | int | bool | None]
+
+
+def url_of(given: str | None) -> str:
+    """The gateway's address: option or ``GATEWAY_URL``, the user's file, else the local one."""
+    url = given or _configured() or DEFAULT_URL
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.netloc:
+        raise CliError(f"{url!r} is no address of a gateway, such as {DEFAULT_URL}", USAGE)
+    return url.rstrip("/")
+
+
+class Client:
+    """Speaks to one gateway; every fault becomes a :class:`CliError`."""
+
+    def __init__(self, url: str | None) -> None:
+        self.url = url_of(url)
+        self._http = httpx.Client(
+            base_url=self.url,
+            timeout=httpx.Timeout(60, connect=5),
+            trust_env=not _is_local(urlsplit(self.url).hostname or ""),
+        )
+
+    def items(self, path: str, params: Params, limit: int) -> list[dict[str, Any]]:
+        """At most ``limit`` items of a list, over as many pages as that takes."""
+        found: list[dict[str, Any]] = []
+        cursor: str | None = None
+        while len(found) < limit:
+            query = {**params, "limit": min(_PAGE, limit - len(found)), "cursor": cursor}
+            body = self.get(path, query)
+            found += body["items"]
+            cursor = body.get("next")
+            if cursor is None:
+                break
+        return found
+
+    def get(self, path: str, params: Params | None = None) -> Any:
+        """The JSON at ``path``; parameters that are None are left out."""
+        return self._call("GET", path, params).json()
+
+    def act(self, method: str, path: str) -> Any:
+        """Do something; returns the record as it is afterwards."""
+        return self._call(method, path, None).json()
+
+    @contextmanager
+    def stream(self, path: str, params: Params) -> Iterator[Iterator[str]]:
+        """The text at ``path`` in pieces."""
+        try:
+            with self._http.stream("GET", path, params=_given(params)) as response:
+                if response.is_error:
+                    response.read()
+                    raise _refused(response)
+                yield response.iter_text()
+        except httpx.HTTPError as error:
+            raise self._unreachable(error) from error
+
+    def _call(self, method: str, path: str, params: Params | None) -> httpx.Response:
+        try:
+            response = self._http.request(method, path, params=_given(params or {}))
+        except httpx.HTTPError as error:
+            raise self._unreachable(error) from error
+        if response.is_error:
+            raise _refused(response)
+        return response
+
+    def _unreachable(self, error: httpx.HTTPError) -> CliError:
+        reason = str(error) or type(error).__name__
+        return CliError(f"the gateway at {self.url} cannot be reached: {reason}", UNREACHABLE)
+
+
+def _given(params: Params) -> dict[str, str | int | bool]:
+    return {name: value for name, value in params.items() if value is not None}
+
+
+def _refused(response: httpx.Response) -> CliError:
+    try:
+        detail = str(response.json()["detail"])
+    except (ValueError, KeyError, TypeError):
+        detail = f"the answer was {response.status_code} {response.reason_phrase}"
+    code = NOT_FOUND if response.status_code == _NOT_FOUND else FAILURE
+    return CliError(detail, code)
+
+
+def _configured() -> str | None:
+    path = Path.home() / CONFIG
+    if not path.exists():
+        return None
+    from gateway.config.document import read
+
+    data = read(path).data
+    url = data.get("url") if isinstance(data, dict) else None
+    return str(url) if url else None
+
+
+def _is_local(host: str) -> bool:
+    """A proxy from the environment must not stand between us and our own machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,219 @@
+"""``gateway describe …`` and ``gateway logs …``: one record with everything around it."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from gateway.cli.groups import group
+from gateway.cli.options import Identifier, Json
+
+app = group("Describe one record.")
+logs = group("Print the logs of operators.")
+
+
+def _get(ctx: typer.Context, path: str) -> Any:
+    from gateway.cli.client import Client
+
+    return Client(ctx.obj).get(path)
+
+
+def _quoted(identifier: str) -> str:
+    from urllib.parse import quote
+
+    return quote(identifier, safe="")
+
+
+@app.command("payload")
+def payload(ctx: typer.Context, identifier: Identifier, as_json: Json = False) -> None:
+    """Describe a received payload and its whole timeline."""
+    from gateway.cli import show
+
+    path = f"/api/v1/payloads/{_quoted(identifier)}"
+    found = _get(ctx, path)
+    found["timeline"] = _get(ctx, path + "/timeline")["items"]
+    if as_json:
+        show.as_json(found)
+        return
+    show.fields(
+        found,
+        (
+            "id",
+            "state",
+            "reason",
+            "called_ae",
+            "calling_ae",
+            "host",
+            "group_by",
+            "revision",
+            "instances",
+            "bytes",
+            "study_instance_uid",
+            "opened_at",
+            "completed_at",
+            "routed_at",
+            "finished_at",
+            "deleted_at",
+            "correlation_id",
+        ),
+    )
+    _section("series", found["series"], "series_instance_uid modality instances")
+    _section("decisions", found["decisions"], "rule revision outcome job_id error")
+    _section("jobs", found["jobs"], "id name state status revision reason")
+    _section("quarantine", found["quarantine"], "id reason received_at resolution")
+    _section("timeline", found["timeline"], "time text")
+
+
+@app.command("job")
+def job(ctx: typer.Context, identifier: Identifier, as_json: Json = False) -> None:
+    """Describe a job: why it started, how each operator went, what came of it."""
+    from gateway.cli import show
+
+    found = _get(ctx, f"/api/v1/jobs/{_quoted(identifier)}")
+    if as_json:
+        show.as_json(found)
+        return
+    pipeline = found["pipeline"]
+    found["pipeline"] = f"{pipeline['name']} version {pipeline['version']}"
+    show.fields(
+        found,
+        (
+            "id",
+            "name",
+            "state",
+            "status",
+            "reason",
+            "exit_code",
+            "attempt",
+            "priority",
+            "pipeline",
+            "why",
+            "created_at",
+            "started_at",
+            "stopped_at",
+            "cpu",
+            "memory_mb",
+            "gpus",
+            "timeout_seconds",
+            "variables",
+            "destinations",
+            "received_payload_id",
+            "payload_id",
+            "correlation_id",
+        ),
+    )
+    if found["decision"]:
+        show.heading("decision")
+        show.fields(
+            found["decision"], ("rule", "outcome", "expressions", "values", "selected", "error")
+        )
+    columns = "attempt name status started_at stopped_at seconds exit_code reason"
+    _section("operators", found["operators"], columns)
+    for operator in found["operators"]:
+        if operator["tail"]:
+            show.heading(f"last lines of {operator['name']}, attempt {operator['attempt']}")
+            show.lines(operator["tail"].splitlines())
+    _section("results", found["results"], "id destination agent state retries reason")
+
+
+@app.command("result")
+def result(ctx: typer.Context, identifier: Identifier, as_json: Json = False) -> None:
+    """Describe a result with the state of each file."""
+    from gateway.cli import show
+
+    found = _get(ctx, f"/api/v1/results/{_quoted(identifier)}")
+    if as_json:
+        show.as_json(found)
+        return
+    show.fields(
+        found,
+        (
+            "id",
+            "state",
+            "reason",
+            "destination",
+            "agent",
+            "job_id",
+            "retries",
+            "created_at",
+            "delivered_at",
+            "next_at",
+            "correlation_id",
+        ),
+    )
+    columns = "path sop_instance_uid sop_class_uid size state status comment attempts sent_at"
+    _section("files", found["files"], columns)
+
+
+@app.command("association")
+def association(ctx: typer.Context, identifier: Identifier, as_json: Json = False) -> None:
+    """Describe an association with the payloads it fed."""
+    from gateway.cli import show
+
+    found = _get(ctx, f"/api/v1/associations/{_quoted(identifier)}")
+    if as_json:
+        show.as_json(found)
+        return
+    show.fields(found, [name for name in found if name != "payloads"])
+    _section("payloads", found["payloads"], "id state called_ae instances study_instance_uid")
+
+
+@app.command("pipeline")
+def pipeline(
+    ctx: typer.Context,
+    identifier: Annotated[str, typer.Argument(help="Identifier or name (newest version).")],
+    as_json: Json = False,
+) -> None:
+    """Print a pipeline's definition."""
+    from gateway.cli import show
+
+    found = _get(ctx, f"/api/v1/pipelines/{_quoted(identifier)}")
+    if as_json:
+        show.as_json(found)
+        return
+    show.fields(found, ("id", "name", "version", "digest", "file", "created_at", "removed_at"))
+    show.heading("definition")
+    show.lines(found["definition"].splitlines())
+
+
+@app.command("quarantine")
+def quarantine(ctx: typer.Context, identifier: Identifier, as_json: Json = False) -> None:
+    """Describe a data set that could not be used."""
+    from gateway.cli import show
+
+    found = _get(ctx, f"/api/v1/quarantine/{_quoted(identifier)}")
+    if as_json:
+        show.as_json(found)
+    else:
+        show.fields(found, list(found))
+
+
+@logs.command("job")
+def job_logs(
+    ctx: typer.Context,
+    identifier: Identifier,
+    operator: Annotated[
+        str | None, typer.Option("--operator", help="Only of this operator.")
+    ] = None,
+    attempt: Annotated[
+        int | None, typer.Option("--attempt", min=1, help="Of this attempt [default: the last].")
+    ] = None,
+) -> None:
+    """Print what a job's operators wrote."""
+    from gateway.cli import show
+    from gateway.cli.client import Client
+
+    params = {"operator": operator, "attempt": attempt}
+    with Client(ctx.obj).stream(f"/api/v1/jobs/{_quoted(identifier)}/logs", params) as pieces:
+        for piece in pieces:
+            sys.stdout.write(show.clean(piece) if sys.stdout.isatty() else piece)
+
+
+def _section(title: str, rows: list[dict[str, Any]], columns: str) -> None:
+    from gateway.cli import show
+
+    if rows:
+        show.heading(title)
+        show.table(rows, columns.split())

@@ -1,0 +1,196 @@
+"""The checks of ``gateway doctor``: what would keep the gateway from working here."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from gateway.cli.checking import check_all
+from gateway.config import applications, settings
+from gateway.config.applications import Destination
+from gateway.config.document import ConfigError
+from gateway.config.settings import GatewaySettings
+from gateway.errors import GatewayError
+from gateway.monitor import machine
+
+ECHO_SECONDS = 5.0
+DATABASE_FILE = "gateway.db"
+"""The SQLite file in data-dir."""
+_PARALLEL = 8
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found."""
+
+    check: str
+    ok: bool
+    detail: str
+
+    def body(self) -> dict[str, Any]:
+        """As it is printed."""
+        return {
+            "status": "ok" if self.ok else "problem",
+            "check": self.check,
+            "detail": self.detail,
+        }
+
+
+def examine(config_file: Path | None) -> Iterator[Finding]:
+    """Run every check; raises ConfigError when there are no settings to check with."""
+    found = settings.load(config_file)
+    yield from _configuration(config_file)
+    yield from _ports(found)
+    yield from _disk(found)
+    yield _database(found)
+    yield from _destinations(found)
+    yield _executor(found)
+    yield _gpus(found)
+
+
+def _configuration(config_file: Path | None) -> Iterator[Finding]:
+    try:
+        for line in check_all(config_file):
+            name, _, detail = line.partition(": ")
+            yield Finding(name, True, detail)
+    except ConfigError as error:
+        for fault in error.faults:
+            yield Finding("configuration", False, str(fault))
+
+
+def _ports(found: GatewaySettings) -> Iterator[Finding]:
+    runs = _is_running(found)
+    listeners = [
+        ("port dicom", found.dicom.bind, found.dicom.port),
+        ("port dicom tls", found.dicom.bind, found.dicom.tls.port),
+        ("port http", found.http.bind, found.http.port),
+    ]
+    for name, bind, port in listeners:
+        if not port:
+            continue
+        try:
+            family = socket.AF_INET6 if ":" in bind else socket.AF_INET
+            socket.create_server((bind, port), family=family).close()
+        except OSError as error:
+            detail = f"{bind}:{port}: {error.strerror or error}"
+            mine = runs and "in use" in detail
+            yield Finding(name, mine, detail + (", by the running gateway" if mine else ""))
+        else:
+            yield Finding(name, True, f"{bind}:{port} is free")
+
+
+def _is_running(found: GatewaySettings) -> bool:
+    host = "127.0.0.1" if found.http.bind in {"0.0.0.0", "::"} else found.http.bind  # noqa: S104
+    try:
+        url = f"http://{host}:{found.http.port}/health/live"
+        return httpx.get(url, timeout=3, trust_env=False).is_success
+    except httpx.HTTPError:
+        return False
+
+
+def _disk(found: GatewaySettings) -> Iterator[Finding]:
+    folder = found.data_dir
+    while not folder.exists():
+        folder = folder.parent
+    writable = os.access(folder, os.W_OK | os.X_OK)
+    says = "is writable" if writable else "is not writable"
+    yield Finding("data-dir", writable, f"{folder} {says}")
+    look = machine.disk(folder)
+    storage = found.storage
+    room = look.used_percent < storage.watermark_percent and look.free > storage.reserve_gb * 1e9
+    detail = f"{look.used_percent:.0f} % used, {look.free / 1e9:.1f} GB free"
+    limits = f"{storage.watermark_percent:g} % or below {storage.reserve_gb:g} GB"
+    yield Finding("disk", room, detail + ("" if room else f" (images are refused at {limits})"))
+
+
+def _database(found: GatewaySettings) -> Finding:
+    import sqlalchemy as sa
+
+    path = found.data_dir / DATABASE_FILE
+    if found.database.url is None and not path.exists():
+        return Finding("database", True, "SQLite, made at the first start")
+    engine = sa.create_engine(
+        found.database.url or f"sqlite+pysqlite:///file:{path}?mode=ro&uri=true"
+    )
+    try:
+        with engine.connect() as connection:
+            connection.execute(sa.text("SELECT 1"))
+    except sa.exc.SQLAlchemyError as error:
+        cause = getattr(error, "orig", None) or error
+        return Finding("database", False, str(cause).strip().splitlines()[0])
+    finally:
+        engine.dispose()
+    return Finding("database", True, "answers")
+
+
+def _destinations(found: GatewaySettings) -> Iterator[Finding]:
+    try:
+        known = applications.load(found.ae_config).destinations
+    except ConfigError:
+        return
+    with ThreadPoolExecutor(max_workers=_PARALLEL) as pool:
+        yield from pool.map(_destination, known)
+
+
+def _destination(destination: Destination) -> Finding:
+    name = f"destination {destination.name}"
+    if destination.folder is not None:
+        folder = destination.folder
+        while not folder.exists():
+            folder = folder.parent
+        writable = os.access(folder, os.W_OK | os.X_OK)
+        return Finding(name, writable, f"{folder} is {'' if writable else 'not '}writable")
+    from gateway.dicom.limits import RequestorTimeouts
+    from gateway.dicom.peer import Peer
+    from gateway.dicom.scu import echo
+
+    peer = Peer(
+        destination.ae_title or "",
+        destination.host or "",
+        destination.port or 0,
+        destination.calling_ae_title,
+        destination.tls,
+    )
+    patience = RequestorTimeouts(ECHO_SECONDS, ECHO_SECONDS, ECHO_SECONDS, ECHO_SECONDS)
+    try:
+        seconds = echo(peer, patience)
+    except GatewayError as error:
+        return Finding(name, False, str(error))
+    return Finding(name, True, f"{peer} answers C-ECHO in {1000 * seconds:.0f} ms")
+
+
+def _executor(found: GatewaySettings) -> Finding:
+    import shutil
+    import subprocess
+
+    name = f"executor {found.executor}"
+    if found.executor != "process":
+        return Finding(name, False, "this release runs operators with the process executor only")
+    program = shutil.which("bwrap")
+    if program is None:
+        return Finding(name, False, "bubblewrap is not installed (Debian: apt install bubblewrap)")
+    command = [program, "--ro-bind", "/", "/", "--unshare-all", "true"]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return Finding(name, False, str(error))
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip() or f"exit {done.returncode}"
+        return Finding(name, False, f"the sandbox cannot be made here: {said[:200]}")
+    return Finding(name, True, "the sandbox can be made")
+
+
+def _gpus(found: GatewaySettings) -> Finding:
+    here = machine.look()
+    wanted = found.resources.gpus
+    detail = f"{here.gpus} GPUs, {here.cpu} cores, {here.memory_mb} MB"
+    if wanted is not None and wanted > here.gpus:
+        return Finding("machine", False, f"{detail}; the setting resources.gpus is {wanted}")
+    return Finding("machine", True, detail)
