@@ -34,8 +34,8 @@ from gateway.jobs.logs import Logs, relative_log
 from gateway.jobs.names import first_line
 from gateway.jobs.payload_files import PayloadFiles
 from gateway.jobs.queue import FairQueue, Waiting
-from gateway.jobs.states import JobEvent, State
-from gateway.jobs.transitions import Facts, Job, OperatorLog, load, move_job
+from gateway.jobs.states import PENDING, JobEvent, State
+from gateway.jobs.transitions import Facts, Job, OperatorLog, load, move_job, place_of
 from gateway.pipelines import registry as pipelines
 from gateway.pipelines.model import Definition
 from gateway.results import registry as results
@@ -330,21 +330,26 @@ class Scheduler:
             attempt = self._begin(waiting.job_id, grant.gpus)
         except Permanent as error:
             self._ledger.release(waiting.job_id)
-            # A job that left the queue meanwhile refuses this, too.
             self._refuse(waiting.job_id, f"it cannot start: {error}")
             return True
         except BaseException:
             self._ledger.release(waiting.job_id)
             raise
+        if attempt is None:
+            self._ledger.release(waiting.job_id)
+            return False
         point(f"job.{JobEvent.START}.after")
         self._attempts[waiting.job_id] = attempt
         self._launcher.launch(attempt)
         self._wakeups.notify(Topic.EVENTS)
         return True
 
-    def _begin(self, job_id: str, gpus: tuple[int, ...]) -> Attempt:
+    def _begin(self, job_id: str, gpus: tuple[int, ...]) -> Attempt | None:
+        """Record the attempt's begin; None when the job left the queue in the meantime."""
         with self._database.begin() as connection:
             job = load(connection, job_id)
+            if place_of(job) != PENDING:
+                return None
             definition = definition_of(connection, job)
             number = job.attempt + 1
             facts = Facts(
