@@ -70,12 +70,13 @@ def claim(connection: Connection, destination: str, data_dir: Path, policy: Poli
         .order_by(results.c.created_at, results.c.id)
         .limit(policy.batch)
     )
-    ids = list(connection.execute(due).scalars())
-    connection.execute(
+    taken = (
         sa.update(results)
-        .where(results.c.id.in_(ids), results.c.state.in_(_CLAIMABLE))
+        .where(results.c.id.in_(due), results.c.state.in_(_CLAIMABLE))
         .values(state=State.SENDING, next_at=None)
+        .returning(results.c.id)
     )
+    ids = list(connection.execute(taken).scalars())
     rows = connection.execute(
         sa.select(result_files, results.c.job_id, jobs.c.payload_id)
         .join(results, results.c.id == result_files.c.result_id)

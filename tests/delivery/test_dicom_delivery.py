@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from gateway.database.schema import circuits
+from gateway.delivery.dicom_agent import DicomAgent
 from gateway.results import tasks
 from gateway.results.backoff import Backoff
 from tests.support.deliveries import QUICK, AeFolder, delivering, peer, wait_until, worker
@@ -308,3 +310,29 @@ def test_a_stop_keeps_what_was_answered(house: JobPayload, tmp_path: Path) -> No
         with delivering(worker(house.database, house.data_dir, ae.live)):
             wait_until(lambda: state(house, result_id) == "DELIVERED")
     assert scp.stored() == uids
+
+
+def test_a_fault_of_our_own_is_seen_and_tried_again(
+    house: JobPayload, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    job = house.job()
+    house.write(job, 1)
+    (result_id,) = house.register(job)
+
+    class Broken(DicomAgent):
+        def deliver(self, *arguments: Any) -> bool:
+            if broken:
+                raise RuntimeError("SECRET^PATIENT")
+            return super().deliver(*arguments)
+
+    broken = True
+    with running_scripted_scp() as scp:
+        ae = config(tmp_path, scp)
+        subject = worker(house.database, house.data_dir, ae.live, dicom=Broken())
+        with delivering(subject):
+            wait_until(lambda: house.result(result_id).retries >= 2)
+            wait_until(lambda: "internal error (RuntimeError)" in house.result(result_id).reason)
+            broken = False
+            wait_until(lambda: state(house, result_id) == "DELIVERED")
+    assert "delivery failed" in caplog.text
+    assert "SECRET" not in caplog.text + str([vars(r) for r in caplog.records])

@@ -6,10 +6,14 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+# Imported here so that a fork server loads it once for all lives.
+from gateway.database import migrate
 from gateway.events import faults
 from gateway.jobs.creation import cancel, queue, rerun, supersede
 from gateway.jobs.lease import SchedulerLease
 from tests.support.jobs_world import RULE, World, writing
+
+PRELOADED = (migrate,)
 
 ONCE = "test -e ../../seen || { touch ../../seen; exit %d; }"
 
