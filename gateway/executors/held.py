@@ -43,10 +43,14 @@ class Sandbox:
     gate_write: IO[bytes]
     released: bool = False
 
-    def confine(self, cage: Cage) -> None:
-        """Put all limits on it; before :meth:`release`."""
-        limits.common_limits(self.init_pid)
-        cage.enter(self.init_pid)
+    def confine(self, cage: Cage) -> bool:
+        """Put all limits on it, before :meth:`release`; False if it failed already."""
+        try:
+            limits.common_limits(self.init_pid)
+            cage.enter(self.init_pid)
+        except ProcessLookupError:
+            return False
+        return True
 
     def release(self) -> None:
         """Let the program be executed."""
@@ -78,6 +82,9 @@ class Sandbox:
         while not procfs.ended(self.init, SETUP_SECONDS):
             self.kill()
         code = self.process.wait()
+        # Bubblewrap ended before it, so it is an orphan, and ours where we are the machine's init.
+        with contextlib.suppress(ChildProcessError):
+            os.waitid(os.P_PIDFD, self.init, os.WEXITED | os.WNOHANG)
         return 128 - code if code < 0 else code
 
 

@@ -83,8 +83,7 @@ def launch(
     """
     with contextlib.ExitStack() as stack:
         sandbox = hold(stack, bwrap, plan, mark)
-        sandbox.confine(guard.cage)
-        if not guard.stop.is_set:
+        if sandbox.confine(guard.cage) and not guard.stop.is_set:
             started(time.time())
             sandbox.release()
         return _Wait(sandbox, guard).run()

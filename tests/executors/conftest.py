@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from gateway.config.settings import ImageSettings
+from gateway.database.schema import new_id
+from gateway.executors.limits import Limiter
+from gateway.executors.process import ProcessExecutor
+from gateway.jobs.executor import JobHandle, JobRun, OperatorEnd, Stop
+from gateway.pipelines.parse import parse
+
+
+@dataclass
+class Recorder:
+    """What an engine reported, in order."""
+
+    started: dict[str, float] = field(default_factory=dict)
+    stopped: dict[str, float] = field(default_factory=dict)
+    ends: dict[str, OperatorEnd] = field(default_factory=dict)
+    running: threading.Event = field(default_factory=threading.Event)
+
+    def operator_started(self, operator: str, at: float) -> None:
+        assert operator not in self.started
+        self.started[operator] = at
+        self.running.set()
+
+    def operator_stopped(self, operator: str, at: float, end: OperatorEnd) -> None:
+        assert operator not in self.ends
+        self.stopped[operator] = at
+        self.ends[operator] = end
+
+
+@dataclass
+class Job:
+    """A started attempt."""
+
+    run: JobRun
+    report: Recorder
+    handle: JobHandle
+    done: list[float]
+
+    def wait(self, seconds: float = 40) -> Recorder:
+        assert self.handle.join(seconds), "the job did not end"
+        assert self.handle.done()
+        deadline = time.monotonic() + 2
+        while not self.done and time.monotonic() < deadline:
+            time.sleep(0.005)
+        assert len(self.done) == 1
+        return self.report
+
+    def log(self, operator: str) -> str:
+        path = self.run.logs[operator]
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def output(self, operator: str) -> Path:
+        return self.run.folder / "operators" / operator
+
+
+Start = Callable[..., Job]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts a definition, given as YAML of its operators, on the process executor."""
+    jobs: list[Job] = []
+
+    def make(
+        operators: str,
+        *,
+        images: Mapping[str, ImageSettings] | None = None,
+        limiter: Limiter | None = None,
+        folder: Path | None = None,
+        gpus: tuple[int, ...] = (),
+        grace: float = 1.0,
+    ) -> Job:
+        shell = {"test/sh": ImageSettings(command=["/bin/sh"])}
+        text = f"api-version: 0.4.0\nname: test\noperators:\n{operators}"
+        definition = parse(text, "test.yaml")
+        job_id = new_id()
+        base = folder or tmp_path / job_id
+        scan = base / "input" / "dcm" / "p" / "st" / "se"
+        scan.mkdir(parents=True)
+        (scan / "1.2.3.dcm").write_bytes(b"image")
+        run = JobRun(
+            job_id=job_id,
+            attempt=1,
+            name="test-job",
+            payload_id=new_id(),
+            correlation_id=new_id(),
+            definition=definition,
+            folder=base,
+            logs={o.name: tmp_path / "logs" / f"{job_id}-{o.name}" for o in definition.operators},
+            gpus=gpus,
+            grace_seconds=grace,
+        )
+        report = Recorder()
+        done: list[float] = []
+        executor = ProcessExecutor({**shell, **(images or {})}, limiter=limiter)
+        handle = executor.start(run, report, lambda: done.append(time.time()))
+        job = Job(run, report, handle, done)
+        jobs.append(job)
+        return job
+
+    yield make
+    for job in jobs:
+        job.handle.stop(Stop.CANCEL)
+        job.handle.join(20)
+        shutil.rmtree(job.run.folder, ignore_errors=True)
