@@ -52,11 +52,12 @@ def segment(volume: Volume, frame: Frame) -> Segmentation:
     working = make_working(turned, frame)
     air = working.hu < AIR_HU
     body = _remove_outside(air)
-    airways = find_airways(working, air, _middle_of(body))
+    middle = _middle_of(body)
+    airways = find_airways(working, air, middle)
     if airways is not None:
         air &= ~airways
     blocked = ~body if airways is None else ~body | airways
-    lungs = separate(working, air)
+    lungs = separate(working, air, middle)
     solid = _closed(working, lungs, blocked)
     labels = np.zeros(volume.shape, dtype=np.uint8)
     _draw(turned, working, lungs, solid, blocked, frame.turned(labels))

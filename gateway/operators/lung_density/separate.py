@@ -1,9 +1,10 @@
 """Tells the left lung from the right, also where the two touch.
 
 Sides come from patient coordinates (axis 0 runs to the patient's left). Lungs that hang together
-(the anterior junction line is thinner than a voxel in many patients) are cut where the bridge
-between them is narrowest: a watershed from the cores of both lungs over the distance to what is
-not clear lung, so that a junction line which is only faintly brighter still draws the cut.
+(the anterior junction line is thinner than a voxel in many patients) are cut by a watershed over
+their density, flooded from the cores of both lungs: a junction line that is only faintly brighter
+than lung holds back the flood. Where nothing is seen of it, a low ridge along the body's middle
+decides.
 """
 
 from __future__ import annotations
@@ -26,11 +27,19 @@ CLEAR_LUNG_HU: Final = -650.0
 SECOND_LUNG: Final = 0.15
 SMALLEST_LUNG_ML: Final = 60.0
 LUNG_HU: Final = (-985.0, -450.0)
+MIDDLE_RIDGE_HU: Final = 60.0
+MIDDLE_RIDGE_MM: Final = 8.0
+RELIEF_STEP_HU: Final = 8.0
+AIR_LIMIT_HU: Final = -400.0
+CENTRAL_MM: Final = 70.0
+NEAR_MIDDLE_MM: Final = 10.0
 CORES_MM: Final = (1.5, 3.0, 4.5, 6.0, 8.0, 10.0, 13.0, 16.0, 20.0)
 
 
-def separate(working: Working, air: Mask) -> Labels:
+def separate(working: Working, air: Mask, middle: float) -> Labels:
     """Label right (1) and left (2) lung in a mask of air inside the body without airways.
+
+    `middle` is the body's middle as an index of axis 0.
 
     Raises:
         InputRefusedError: NO_LUNGS_FOUND or ONE_LUNG_FOUND.
@@ -42,8 +51,8 @@ def separate(working: Working, air: Mask) -> Labels:
             "NO_LUNGS_FOUND", "no air-filled lung was found in the volume (is it a chest CT?)"
         )
     if len(major) == 1:
-        return _split(working, components == major[0])
-    return _by_side(components, major)
+        return _split(working, components == major[0], middle)
+    return _by_side(components, major, middle)
 
 
 def _major_components(working: Working, components: Labels, count: int) -> list[int]:
@@ -59,45 +68,65 @@ def _major_components(working: Working, components: Labels, count: int) -> list[
     return [i for i in lungs if sizes[i - 1] >= SECOND_LUNG * sizes[lungs[0] - 1]]
 
 
-def _by_side(components: Labels, major: list[int]) -> Labels:
+def _by_side(components: Labels, major: list[int], middle: float) -> Labels:
     """Label separate components by the side of the patient on which their centroids lie."""
-    lungs = np.isin(components, major)
-    middle = _middle(lungs)
-    labels = np.zeros(lungs.shape, dtype=np.uint8)
+    labels = np.zeros(components.shape, dtype=np.uint8)
     for index in major:
         part = components == index
-        x = float(np.mean(np.flatnonzero(part.any(axis=(1, 2)))))
+        profile = part.sum(axis=(1, 2))
+        x = float(np.average(np.arange(profile.size), weights=profile))
         labels[part] = LEFT if x > middle else RIGHT
     if not ((labels == RIGHT).any() and (labels == LEFT).any()):
         raise _one_lung()
     return labels
 
 
-def _middle(lungs: Mask) -> float:
-    """Give the middle of the lungs' extent along the patient's left-right axis, as an index."""
-    hit = np.flatnonzero(lungs.any(axis=(1, 2)))
-    return (float(hit[0]) + float(hit[-1])) / 2
+def _split(working: Working, lungs: Mask, middle: float) -> Labels:
+    """Cut one component into right and left along the junction line, or else the middle.
 
-
-def _split(working: Working, lungs: Mask) -> Labels:
-    """Cut one component into right and left where it is narrowest."""
-    box = bounding_box(lungs, (1, 1, 1))
-    clear = lungs[box] & (working.hu[box] < CLEAR_LUNG_HU)
+    Only what lies within 70 mm of the middle is in question.
+    """
+    labels = np.zeros(lungs.shape, dtype=np.uint8)
+    across = np.asarray((np.arange(lungs.shape[0]) - middle) * working.spacing[0], dtype=np.float64)
+    labels[lungs & (across > 0)[:, None, None]] = LEFT
+    labels[lungs & (across < 0)[:, None, None]] = RIGHT
+    central = lungs & (np.abs(across) <= CENTRAL_MM)[:, None, None]
+    if not central.any():
+        raise _one_lung()
+    box = bounding_box(central, (0, 0, 0))
+    hu, away = working.hu[box], across[box[0]]
+    clear = lungs[box] & (hu < CLEAR_LUNG_HU)
     distance = ndimage.distance_transform_edt(clear, sampling=working.spacing).astype(np.float32)
-    markers = _cores(distance, _middle(lungs[box]))
+    markers = _cores(distance, away)
     if markers is None:
         raise _one_lung()
-    relief = sitk.GetImageFromArray(-distance)
     flooded = sitk.MorphologicalWatershedFromMarkers(
-        relief, sitk.GetImageFromArray(markers), markWatershedLine=False, fullyConnected=False
+        sitk.GetImageFromArray(_relief(hu, away)),
+        sitk.GetImageFromArray(markers),
+        markWatershedLine=False,
+        fullyConnected=False,
     )
-    labels = np.zeros(lungs.shape, dtype=np.uint8)
     labels[box] = np.where(lungs[box], sitk.GetArrayFromImage(flooded), 0)
     return labels
 
 
-def _cores(distance: Distances, middle: float) -> Labels | None:
-    """Find the cores of both lungs: the first depth at which they fall apart, one on each side."""
+def _relief(hu: Distances, away: npt.NDArray[np.float64]) -> npt.NDArray[np.int16]:
+    """Give what the flood must climb: density, smooth along the junction line but not across it.
+
+    In few levels, for the flood runs level by level.
+    """
+    smooth = ndimage.gaussian_filter(hu, sigma=(0.0, 0.8, 0.8))
+    ridge = MIDDLE_RIDGE_HU * np.exp(-0.5 * (away / MIDDLE_RIDGE_MM) ** 2)
+    relief = np.clip(smooth, -1000.0, AIR_LIMIT_HU) + ridge[:, None, None]
+    return np.asarray(np.rint(relief / RELIEF_STEP_HU), dtype=np.int16)
+
+
+def _cores(distance: Distances, away: npt.NDArray[np.float64]) -> Labels | None:
+    """Find the cores of both lungs: the first depth at which they fall apart, one on each side.
+
+    `away` is each index's distance from the middle, negative to the right. Near the middle and
+    beyond it nothing is core: what lies there may hang on the other lung by a wider bridge.
+    """
     for depth in CORES_MM:
         components, count = ndimage.label(distance > depth)
         if count < 2:
@@ -106,15 +135,21 @@ def _cores(distance: Distances, middle: float) -> Labels | None:
         first, second = np.argsort(sizes)[::-1][:2] + 1
         if sizes[second - 1] < SECOND_LUNG * sizes[first - 1]:
             continue
-        centres = ndimage.center_of_mass(distance > depth, components, [first, second])
-        if (centres[0][0] - middle) * (centres[1][0] - middle) >= 0:
-            continue
-        right, left = (first, second) if centres[0][0] < centres[1][0] else (second, first)
         markers = np.zeros(distance.shape, dtype=np.uint8)
-        markers[components == right] = RIGHT
-        markers[components == left] = LEFT
+        markers[(components == first) | (components == second)] = RIGHT
+        one, other = (_mean_away(components == index, away) for index in (first, second))
+        if one * other >= 0:
+            continue
+        markers[components == (first if one > 0 else second)] = LEFT
+        markers[(markers == RIGHT) & (away > -NEAR_MIDDLE_MM)[:, None, None]] = 0
+        markers[(markers == LEFT) & (away < NEAR_MIDDLE_MM)[:, None, None]] = 0
         return markers
     return None
+
+
+def _mean_away(part: Mask, away: npt.NDArray[np.float64]) -> float:
+    """Give how far to the left of the middle a part lies on average, in mm."""
+    return float(np.average(away, weights=part.sum(axis=(1, 2))))
 
 
 def _one_lung() -> InputRefusedError:
