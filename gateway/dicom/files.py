@@ -8,13 +8,19 @@ from __future__ import annotations
 
 import os
 import struct
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pydicom
 from pydicom.errors import InvalidDicomError
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 
 from gateway.dicom.errors import NotDicom
 from gateway.dicom.sop_classes import Kind, is_uid, kind
@@ -27,6 +33,7 @@ _LONG = struct.Struct("<HH2s2xL")
 _LONG_VRS = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"UC", b"UN", b"UR", b"UT"})
 
 _SOP_CLASS, _SOP_INSTANCE, _TRANSFER_SYNTAX = 0x0002, 0x0003, 0x0010
+_TAG_SOP_CLASS, _TAG_SOP_INSTANCE = 0x00080016, 0x00080018
 
 
 @dataclass(frozen=True)
@@ -44,27 +51,73 @@ class Instance:
 
 
 def read_instance(path: Path) -> Instance:
-    """Look into ``path``; raises NotDicom, or OSError when it cannot be read."""
+    """Look into ``path``; raises NotDicom, or OSError when it cannot be read.
+
+    SOP class and instance are those of the data set: the copies in the file meta information
+    are wrong in some files, and a receiver refuses a command that differs from its data set.
+    """
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         head = file.read(_FIRST_READ)
         start = _PREAMBLE if head[128:132] == b"DICM" else 0
         if head[start : start + 2] == b"\x02\x00":
             meta, offset = _meta(head, file.fileno(), start, size)
-            if all(meta.get(e) for e in (_SOP_CLASS, _SOP_INSTANCE, _TRANSFER_SYNTAX)):
-                return _checked(
-                    path,
-                    meta[_SOP_CLASS],
-                    meta[_SOP_INSTANCE],
-                    meta[_TRANSFER_SYNTAX],
-                    offset,
-                    size,
-                )
-            return _by_pydicom(path, offset, size, meta.get(_TRANSFER_SYNTAX, ""))
+            syntax = meta.get(_TRANSFER_SYNTAX, "")
+            peek = os.pread(file.fileno(), _FIRST_READ, offset)
+            uids = sop_uids(peek, syntax) if syntax else None
+            if uids is None:
+                return _by_pydicom(path, offset, size, meta)
+            sop_class = uids[0] or meta.get(_SOP_CLASS, "")
+            sop_instance = uids[1] or meta.get(_SOP_INSTANCE, "")
+            return _checked(path, sop_class, sop_instance, syntax, offset, size)
     # Without meta information the group of the first element is all there is to go by.
     if head[start : start + 2] not in (b"\x08\x00", b"\x04\x00"):
         raise NotDicom(f"{path} is no DICOM file")
-    return _by_pydicom(path, start, size, "")
+    return _by_pydicom(path, start, size, {})
+
+
+def sop_uids(data: bytes, transfer_syntax_uid: str) -> tuple[str, str] | None:
+    """SOP Class and Instance UID from the first bytes of a data set; empty when absent.
+
+    None when the walk meets something that needs a real parser: a sequence of undefined length,
+    a wrong VR, or the end of ``data``.
+    """
+    if transfer_syntax_uid == DeflatedExplicitVRLittleEndian:
+        try:
+            data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, _FIRST_READ)
+        except zlib.error:
+            return None
+    implicit = transfer_syntax_uid == ImplicitVRLittleEndian
+    order = ">" if transfer_syntax_uid == ExplicitVRBigEndian else "<"
+    found = {_TAG_SOP_CLASS: "", _TAG_SOP_INSTANCE: ""}
+    at = 0
+    while len(data) - at >= 12:
+        group, element = struct.unpack_from(f"{order}HH", data, at)
+        tag = group << 16 | element
+        if tag > _TAG_SOP_INSTANCE:
+            return found[_TAG_SOP_CLASS], found[_TAG_SOP_INSTANCE]
+        length, value_at = _length(data, at, order, implicit=implicit)
+        if length is None:
+            return None
+        at = value_at + length
+        if tag in found and at <= len(data):
+            found[tag] = data[value_at:at].decode("ascii", "replace").strip(" \0")
+    return None
+
+
+def _length(data: bytes, at: int, order: str, *, implicit: bool) -> tuple[int | None, int]:
+    """Length of the element at ``at`` and where its value lies; None = not to be walked over."""
+    if implicit:
+        length, value_at = struct.unpack_from(f"{order}L", data, at + 4)[0], at + 8
+    else:
+        vr = data[at + 4 : at + 6]
+        if not (vr.isalpha() and vr.isupper()):
+            return None, at
+        if vr in _LONG_VRS:
+            length, value_at = struct.unpack_from(f"{order}L", data, at + 8)[0], at + 12
+        else:
+            length, value_at = struct.unpack_from(f"{order}H", data, at + 6)[0], at + 8
+    return (None if length == 0xFFFFFFFF else length), value_at
 
 
 def find(paths: Iterable[Path]) -> Iterator[Path]:
@@ -108,8 +161,8 @@ def _meta(head: bytes, fd: int, start: int, size: int) -> tuple[dict[int, str], 
             found[element] = head[value_at:at].decode("ascii", "replace").strip(" \0")
 
 
-def _by_pydicom(path: Path, offset: int, size: int, syntax: str) -> Instance:
-    """For files without (whole) meta information: UIDs from the data set."""
+def _by_pydicom(path: Path, offset: int, size: int, meta: dict[int, str]) -> Instance:
+    """For files that the walk does not understand."""
     try:
         data_set = pydicom.dcmread(
             path,
@@ -117,14 +170,15 @@ def _by_pydicom(path: Path, offset: int, size: int, syntax: str) -> Instance:
             stop_before_pixels=True,
             specific_tags=["SOPClassUID", "SOPInstanceUID"],
         )
-        sop_class = str(data_set.get("SOPClassUID", ""))
-        sop_instance = str(data_set.get("SOPInstanceUID", ""))
+        sop_class = str(data_set.get("SOPClassUID", "")) or meta.get(_SOP_CLASS, "")
+        sop_instance = str(data_set.get("SOPInstanceUID", "")) or meta.get(_SOP_INSTANCE, "")
     except (InvalidDicomError, ValueError, KeyError, NotImplementedError, EOFError) as error:
         raise NotDicom(f"{path} is no DICOM file: {type(error).__name__}") from error
+    syntax = meta.get(_TRANSFER_SYNTAX, "")
     if not syntax:
         implicit = data_set.original_encoding[0]
-        syntax = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
-    return _checked(path, sop_class, sop_instance, str(syntax), offset, size)
+        syntax = str(ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian)
+    return _checked(path, sop_class, sop_instance, syntax, offset, size)
 
 
 def _checked(

@@ -164,6 +164,8 @@ def request(
 class Parrot:
     """A peer that says exactly the bytes it is told to."""
 
+    context = 1
+
     def __init__(self, port: int) -> None:
         self.sock = socket.create_connection(("127.0.0.1", port), 10)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -244,7 +246,6 @@ def store_command(
 def parrot_server(script: Callable[[Parrot], None]) -> Iterator[int]:
     """Listen on loopback; each connection is played by ``script``; yields the port."""
     listener = socket.create_server(("127.0.0.1", 0))
-    threads = []
 
     def serve() -> None:
         while True:
@@ -261,7 +262,6 @@ def parrot_server(script: Callable[[Parrot], None]) -> Iterator[int]:
                 sock.close()
 
     thread = threading.Thread(target=serve)
-    threads.append(thread)
     thread.start()
     try:
         yield listener.getsockname()[1]
