@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import select
 import signal
@@ -20,6 +21,8 @@ from typing import IO
 from gateway.executors import limits, procfs
 from gateway.executors.limits import Cage
 from gateway.executors.sandbox import Bubblewrap, Plan, SandboxError, passwd_files
+
+log = logging.getLogger(__name__)
 
 SETUP_SECONDS = 60.0
 """Longest wait for the sandbox's namespaces."""
@@ -67,9 +70,9 @@ class Sandbox:
         ready, _, _ = select.select([self.gate_read], [], [], 0)
         return not ready
 
-    def terminate(self) -> None:
-        """Ask every process of the program to end."""
-        procfs.signal_members(self.space, signal.SIGTERM, self.init_pid)
+    def terminate(self) -> bool:
+        """Ask every process of the program to end; False if there is none yet."""
+        return procfs.signal_members(self.space, signal.SIGTERM, self.init_pid) > 0
 
     def kill(self) -> None:
         """End the whole process tree now; returns at once."""
@@ -80,6 +83,7 @@ class Sandbox:
         self.kill()
         # The kernel reports the namespace's first process as ended only after all others.
         while not procfs.ended(self.init, SETUP_SECONDS):
+            log.warning("a killed operator does not end: it hangs inside the kernel")
             self.kill()
         code = self.process.wait()
         # Bubblewrap ended before it, so it is an orphan, and ours where we are the machine's init.

@@ -20,6 +20,8 @@ from gateway.executors.logfile import LogFile
 from gateway.executors.sandbox import Bubblewrap, Plan
 
 _CHUNK = 1 << 16
+_ASK_SECONDS = 0.02
+"""Until a program that is not executed yet is asked again to end."""
 
 
 class StopFlag:
@@ -78,14 +80,15 @@ def launch(
 ) -> Outcome:
     """Run ``plan``; returns when no process of it is left.
 
-    ``started`` is called with the time (seconds since the epoch) just before the program is
-    executed.  Raises what :func:`gateway.executors.held.hold` raises.
+    ``started`` is called as soon as the program may execute, with that time (seconds since the
+    epoch).  Raises what :func:`gateway.executors.held.hold` raises.
     """
     with contextlib.ExitStack() as stack:
         sandbox = hold(stack, bwrap, plan, mark)
         if sandbox.confine(guard.cage) and not guard.stop.is_set:
-            started(time.time())
+            at = time.time()
             sandbox.release()
+            started(at)
         return _Wait(sandbox, guard).run()
 
 
@@ -96,6 +99,7 @@ class _Wait:
         self._sandbox = sandbox
         self._guard = guard
         self._kill_at: float | None = None
+        self._asked = True
         self._stopped = False
         self._out_of_memory = False
         self._running = True
@@ -129,9 +133,13 @@ class _Wait:
             waits.append(WATCH_SECONDS)
         if self._kill_at is not None:
             waits.append(max(0.0, self._kill_at - time.monotonic()))
+        if not self._asked:
+            waits.append(_ASK_SECONDS)
         return min(waits) * 1000 + 1 if waits else None
 
     def _check_clock(self) -> None:
+        if not self._asked:
+            self._asked = self._sandbox.terminate()
         if self._kill_at is not None and time.monotonic() >= self._kill_at:
             self._kill_at = None
             self._sandbox.kill()
@@ -151,7 +159,7 @@ class _Wait:
         self._poll.unregister(fd)
         self._stopped = True
         if self._sandbox.released:
-            self._sandbox.terminate()
+            self._asked = self._sandbox.terminate()
             self._kill_at = time.monotonic() + self._guard.grace
         else:
             self._sandbox.kill()

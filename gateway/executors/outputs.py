@@ -51,9 +51,9 @@ def prepare(run: JobRun, operator: Operator) -> None:
 def fault(run: JobRun, operator: Operator) -> OperatorEnd | None:
     """What is wrong with the outputs of an operator that ended well, or None.
 
-    On the way files and folders become readable and writable for the gateway, and for nobody else
-    writable.  A relative link that stays inside its output is allowed; any other link, and every
-    special file, is not.
+    On the way files and folders become readable and writable for the gateway, writable for nobody
+    else and closed to other users.  A relative link that stays inside its output is allowed; any
+    other link, and every special file, is not.
     """
     for output in operator.outputs:
         found = _output_fault(
@@ -143,8 +143,8 @@ def _check_link(path: Path, real: str) -> None:
 
 
 def _set_mode(path: Path, info: os.stat_result, least: int) -> None:
-    """At least ``least``, no set-user-id and the like, writable for the owner alone."""
-    wanted = (stat.S_IMODE(info.st_mode) & 0o755) | least
+    """At least ``least``, no set-user-id and the like, nothing for other users: it is a patient."""
+    wanted = (stat.S_IMODE(info.st_mode) & 0o750) | least
     if wanted != stat.S_IMODE(info.st_mode):
         path.chmod(wanted)
 

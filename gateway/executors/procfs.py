@@ -63,8 +63,9 @@ def members(space: str) -> list[int]:
     return [pid for pid in pids() if namespace(pid) == space]
 
 
-def signal_members(space: str, number: signal.Signals, spare: int) -> None:
-    """Signal every process of the namespace ``space`` but ``spare``."""
+def signal_members(space: str, number: signal.Signals, spare: int) -> int:
+    """Signal every process of the namespace ``space`` but ``spare``; returns how many."""
+    count = 0
     for pid in members(space):
         pidfd = None if pid == spare else open_process(pid)
         if pidfd is None:
@@ -72,8 +73,10 @@ def signal_members(space: str, number: signal.Signals, spare: int) -> None:
         try:
             if namespace(pid) == space:
                 send(pidfd, number)
+                count += 1
         finally:
             os.close(pidfd)
+    return count
 
 
 def memory_of(pid: int) -> int:

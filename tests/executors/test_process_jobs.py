@@ -161,8 +161,10 @@ def test_lingering_children_end_with_the_operator(start):
     assert not marked(job)
 
 
-def test_stop_before_the_first_operator(start):
-    job = start(step("a", "sleep 60"))
+@pytest.mark.parametrize("delay", [0, 0.005, 0.01, 0.02, 0.04])
+def test_stop_at_any_time_of_the_start(start, delay):
+    job = start(step("a", "sleep 60"), grace=60)
+    time.sleep(delay)
     job.handle.stop(Stop.SHUTDOWN)
     report = job.wait(10)
     assert set(report.started) <= {"a"}
@@ -218,7 +220,7 @@ def test_rights_of_outputs_are_set(start):
     )
     assert job.wait().ends["a"].end is End.COMPLETED
     modes = {p.name: p.stat().st_mode & 0o7777 for p in job.output("a").iterdir()}
-    assert modes == {"f": 0o755, "g": 0o600}
+    assert modes == {"f": 0o750, "g": 0o600}
 
 
 def test_old_outputs_are_gone(start, tmp_path):
