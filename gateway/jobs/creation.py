@@ -189,6 +189,9 @@ def resolved(pipeline: Pipeline, variables: Mapping[str, Variable], job_id: str)
             f"pipeline {pipeline.name} declares no parameter {', '.join(unknown)}; "
             f"declared: {declared}"
         )
+    if "${{" not in pipeline.text:
+        # Nothing to fill in; parsing again would cost more than the rest of a job's start.
+        return pipeline.definition
     try:
         return pipeline.resolve({key: _text(value) for key, value in variables.items()}, job_id)
     except ConfigError as error:

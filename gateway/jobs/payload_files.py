@@ -4,8 +4,8 @@
 
     <data-dir>/payloads/<payload id>/input/dcm/<patient>/<study>/<series>/<sop>.dcm
 
-The folder is built beside its place and renamed into it, so it is either whole or not there; a
-second call finds it and does nothing.
+The folder is built beside its place and renamed into it, so it is either whole or not there.  It
+is built again for each attempt: a file system that a power cut left with half of it is no worry.
 """
 
 from __future__ import annotations
@@ -60,14 +60,15 @@ class PayloadFiles:
     def materialise(self, connection: Connection, job: Job) -> Path:
         """Make ``input/`` of the job's payload and return the payload's folder.
 
-        When this returns, the folder survives a power cut.  A job without a received payload gets
-        an empty ``input/`` unless one was uploaded.  Raises :class:`InputMissing` when an instance
-        is gone or none is selected, :class:`Transient` when the disk fails.
+        A second call gives the same.  A job without a received payload keeps what was uploaded,
+        or gets an empty ``input/``.  Raises :class:`InputMissing` when an instance is gone or none
+        is selected, :class:`Transient` when the disk fails.
         """
         folder = self.folder(job.payload_id)
-        if (folder / "input").is_dir():
+        by_hand = job.received_payload_id is None
+        if by_hand and (folder / "input").is_dir():
             return folder
-        files = [] if job.received_payload_id is None else selected_files(connection, job)
+        files = [] if by_hand else selected_files(connection, job)
         try:
             self._build(folder, files)
         except OSError as error:
@@ -87,21 +88,23 @@ class PayloadFiles:
                 shutil.rmtree(remains)
 
     def _build(self, folder: Path, files: Iterable[InputFile]) -> None:
-        partial = folder / PARTIAL
+        partial, whole = folder / PARTIAL, folder / "input"
         if partial.exists():
             shutil.rmtree(partial)
-        made = {partial}
         partial.mkdir(parents=True)
+        made = {partial}
         for file in files:
             target = partial / "dcm" / file.place
             if target.parent not in made:
                 target.parent.mkdir(parents=True, exist_ok=True)
-                made |= {target.parent, *_between(target.parent, partial)}
+                made.add(target.parent)
             _link(self._data_dir / file.source, target)
-        for each in sorted(made, key=lambda path: len(path.parts), reverse=True):
-            _sync(each)
-        partial.rename(folder / "input")
-        for each in (folder, self._root, self._data_dir):
+        if whole.exists():
+            shutil.rmtree(whole)
+        partial.rename(whole)
+        # The folders within are flushed by whoever needs them for good: one flush each would
+        # cost more than all the rest of a job's start.
+        for each in (folder, self._root):
             _sync(each)
 
 
@@ -148,10 +151,6 @@ def selected_files(connection: Connection, job: Job) -> list[InputFile]:
     if not files:
         raise InputMissing(f"no instance of the series selected for job {job.id} is there")
     return list(files.values())
-
-
-def _between(folder: Path, top: Path) -> list[Path]:
-    return [parent for parent in folder.parents if parent.is_relative_to(top)]
 
 
 def _link(source: Path, target: Path) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
+from pathlib import Path
 
 import sqlalchemy as sa
 
+from gateway.config.settings import ImageSettings
 from gateway.database import schema
+from gateway.executors.process import ProcessExecutor
 from gateway.jobs.creation import cancel, rerun
-from tests.support.jobs_world import World, step, writing
+from tests.support.jobs_world import REGISTER, World, step, writing
 
 
 def test_a_job_runs_to_healthy_and_releases_its_results(world: World) -> None:
@@ -219,3 +223,35 @@ def test_first_operator_starts_soon_after_the_job_is_queued(world: World) -> Non
             waits.append(started - world.job(job).queued_at)
     # The aim is 100 ms; the margin is for a machine that does other things, too.
     assert statistics.median(waits) < 0.3, waits
+
+
+def test_jobs_run_in_the_process_engine(tmp_path: Path) -> None:
+    world = World(tmp_path, ProcessExecutor({"shell": ImageSettings(command=["/bin/sh"])}))
+    register = REGISTER.replace(".clara-results.json", "$NVIDIA_CLARA_RESULTS")
+    pipeline = [
+        step("write", "find /input -type f; echo result > /output/out.txt"),
+        step("register", register, after=["write"]),
+    ]
+    world.pipeline("write", pipeline)
+    world.pipeline("hang", [step("write", "sleep 60")])
+    with world.scheduling():
+        job, hanging = (world.create(name, world.received()) for name in ("write", "hang"))
+        world.wait_operator(hanging)
+        world.act(cancel, hanging, "enough")
+        assert world.settle(job, hanging) == ["STOPPED/HEALTHY", "STOPPED/CANCELED"]
+    assert len(world.rows(sa.select(schema.results))) == 1
+    assert len(world.operators(job)[1, "write"].tail.splitlines()) == 3
+    world.close()
+
+
+def test_priorities_decide_the_order_of_starts(world: World) -> None:
+    world.pipeline("wide", writing("sleep 0.05", requests={"cpu": 2}))
+    order = ["lower", "normal", "normal", "higher", "immediate", "immediate"]
+    jobs = [world.create("wide", world.received(1), priority=word) for word in order]
+    with world.scheduling():
+        world.settle(*jobs)
+    records = sorted((world.job(job) for job in jobs), key=lambda job: job.started_at)
+    assert [job.priority for job in records[:2]] == [4, 4]
+    assert records[2].priority == 3
+    for earlier, later in itertools.pairwise(records):
+        assert earlier.stopped_at <= later.started_at
