@@ -199,8 +199,12 @@ class AeConfig(Settings):
 
 
 def files(folder: Path) -> list[Path]:
-    """The files that make up the configuration, in the order they are read."""
-    return sorted(p for p in folder.glob("*.y*ml") if p.suffix in {".yaml", ".yml"})
+    """The files that make up the configuration, in the order they are read.
+
+    Hidden ones are not among them: editors keep locks and half-written copies under such names.
+    """
+    found = (p for p in folder.glob("*.y*ml") if p.suffix in {".yaml", ".yml"})
+    return sorted(p for p in found if not p.name.startswith("."))
 
 
 def load(folder: Path, check_rule: CheckRule | None = None) -> AeConfig:
@@ -217,7 +221,8 @@ def load(folder: Path, check_rule: CheckRule | None = None) -> AeConfig:
         except ConfigError as error:
             faults += error.faults
             continue
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+        # Of the text that was parsed: the file may have changed since.
+        digest.update(f"{path.name}\0{document.digest}\0".encode())
     faults += _twice(documents)
     faults += _rules(documents, check_rule)
     if faults:

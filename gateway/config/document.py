@@ -9,6 +9,8 @@ objects, no duplicate keys, no recursive aliases, no alias bombs.
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,6 +62,8 @@ class Document:
     file: str
     data: Any
     lines: Mapping[Key, int] = field(default_factory=dict)
+    digest: str = ""
+    """SHA-256 of the text, hexadecimal; empty for a document that no text was parsed for."""
 
     def line(self, key: Sequence[str | int]) -> int | None:
         """Line of ``key``, or of its nearest ancestor that stands in the file."""
@@ -84,7 +88,11 @@ def dotted(key: Sequence[str | int]) -> str:
 def read(path: Path) -> Document:
     """Read the YAML file ``path``; raise :class:`ConfigError` when it is unreadable or no YAML."""
     try:
-        if path.stat().st_size > MAX_BYTES:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            # Opening a pipe would wait for its writer.
+            raise ConfigError([Fault(str(path), None, "", "is no regular file")])
+        if status.st_size > MAX_BYTES:
             raise ConfigError([Fault(str(path), None, "", f"larger than {MAX_BYTES} bytes")])
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -109,7 +117,7 @@ def parse(text: str, file: str) -> Document:
         raise ConfigError([Fault(file, None, "", f"is not YAML: {error}")]) from error
     builder = _Builder(file)
     data = None if node is None else builder.build(node, (), 0)
-    return Document(file, data, builder.lines)
+    return Document(file, data, builder.lines, hashlib.sha256(text.encode()).hexdigest())
 
 
 class _Builder:

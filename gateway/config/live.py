@@ -72,10 +72,14 @@ class LiveAeConfig:
     def watch(self) -> None:
         """Follow the files until :meth:`stop`; run it in a thread of its own."""
         while not self._stop.wait(POLL_SECONDS):
-            look = self._look()
-            if look != self._seen:
-                self._seen = look
-                self.reload()
+            try:
+                look = self._look()
+                if look != self._seen:
+                    self._seen = look
+                    self.reload()
+            except Exception:
+                # Boundary of the thread: whoever hears of a change must not end the watch.
+                log.exception("following ae_config failed, goes on")
 
     def stop(self) -> None:
         """End :meth:`watch`."""

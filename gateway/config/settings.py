@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from types import UnionType
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field
 
-from gateway.config.document import ConfigError, Document, Fault, read, validate
+from gateway.config.document import ConfigError, Document, Fault, dotted, read, validate
 from gateway.config.model import Settings
 
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -226,7 +227,10 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
         data.setdefault(key, key.replace("-", "_"))
     for path_key in _PATHS:
         _resolve(data, path_key, base)
-    return validate(GatewaySettings, document, data)
+    try:
+        return validate(GatewaySettings, document, data)
+    except ConfigError as error:
+        raise ConfigError([_blame(fault, environ) for fault in error.faults]) from error
 
 
 def known_keys(model: type[Settings] = GatewaySettings, at: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -256,12 +260,33 @@ def _overlay(data: dict[str, Any], environ: Mapping[str, str]) -> list[Fault]:
             if "__" in name:
                 faults.append(Fault("environment", None, variable, "names no setting"))
             continue
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
-            value = text
-        _put(data, key, value)
+        _put(data, key, _environment_value(key, text))
     return faults
+
+
+def _environment_value(key: tuple[str, ...], text: str) -> Any:
+    """Text as the setting wants it: a namespace called ``no`` or ``2024`` stays text."""
+    model: Any = GatewaySettings
+    for part in key:
+        annotation = next(i.annotation for i in model.model_fields.values() if i.alias == part)
+        model = annotation
+    kinds = model.__args__ if isinstance(model, UnionType) else (model,)
+    if {str, Path} & set(kinds):
+        return None if text.strip() in {"", "null", "~"} else text
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+
+
+def _blame(fault: Fault, environ: Mapping[str, str]) -> Fault:
+    """Name the variable instead of the file when the value at fault came from it."""
+    for name, key in known_keys().items():
+        place = dotted(key)
+        here = fault.key == place or fault.key.startswith((place + ".", place + "["))
+        if here and PREFIX + name in environ:
+            return Fault("environment", None, PREFIX + name, fault.message)
+    return fault
 
 
 def _put(data: dict[str, Any], key: tuple[str, ...], value: Any) -> None:

@@ -143,27 +143,6 @@ class Router:
         _log(payload, decided, judgements)
         return True
 
-    def reroute(self, payload_id: str) -> None:
-        """Have a routed or unmatched payload judged again by the rules now in force.
-
-        A rule that has a job for this revision already keeps it; no second one is made.  Raises
-        :class:`Refused` for a payload that is not there or in another state.
-        """
-        with self._database.begin() as connection:
-            payload = _payload(connection, payload_id)
-            if payload is None:
-                raise Refused(f"there is no payload {payload_id}")
-            connection.execute(
-                sa.update(payloads)
-                .where(payloads.c.id == payload_id)
-                .values(
-                    state=step(payload.state, Event.REROUTE).value,
-                    finished_at=None,
-                    discard=False,
-                )
-            )
-        self._wakeups.notify(Topic.ROUTING)
-
     def _attempt(self, payload_id: str) -> bool:
         try:
             routed = self.route(payload_id)
@@ -228,6 +207,28 @@ class Router:
             },
             at=now,
         )
+
+
+def reroute(database: Database, wakeups: Wakeups, payload_id: str) -> None:
+    """Have a routed or unmatched payload judged again by the rules now in force.
+
+    A rule that has a job for this revision already keeps it; no second one is made.  Raises
+    :class:`Refused` for a payload that is not there or in another state.
+    """
+    with database.begin() as connection:
+        payload = _payload(connection, payload_id)
+        if payload is None:
+            raise Refused(f"there is no payload {payload_id}")
+        connection.execute(
+            sa.update(payloads)
+            .where(payloads.c.id == payload_id)
+            .values(
+                state=step(payload.state, Event.REROUTE).value,
+                finished_at=None,
+                discard=False,
+            )
+        )
+    wakeups.notify(Topic.ROUTING)
 
 
 def _payload(connection: Connection, payload_id: str) -> Row[Any] | None:

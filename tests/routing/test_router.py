@@ -15,7 +15,7 @@ from gateway.errors import Refused, Transient
 from gateway.jobs.creation import NewJob
 from gateway.routing import router as router_module
 from gateway.routing.engine import Engine
-from gateway.routing.router import DISCARDED
+from gateway.routing.router import DISCARDED, reroute
 
 CT: dict[str, Any] = {"Modality": "CT", "instances": 30, "SliceThickness": 1.0}
 SR: dict[str, Any] = {"Modality": "SR", "instances": 1}
@@ -282,7 +282,7 @@ def test_reroute_judges_by_the_rules_now_in_force(world: Any) -> None:
     payload_id = world.payload({"1.1": CT})
     world.router.route_ready()
     world.rules(rule("a"))
-    world.router.reroute(payload_id)
+    reroute(world.database, world.wakeups, payload_id)
     row = world.row(payload_id)
     assert (row.state, row.discard) == ("COMPLETE", False)
     assert world.router.route_ready() == 1
@@ -295,7 +295,7 @@ def test_reroute_makes_no_second_job(world: Any) -> None:
     world.router.route_ready()
     (job,) = world.jobs()
     world.rules(rule("a", when="false"), rule("b"))
-    world.router.reroute(payload_id)
+    reroute(world.database, world.wakeups, payload_id)
     world.router.route_ready()
     assert {(d.rule, d.outcome) for d in world.decisions()} == {("a", "MATCHED"), ("b", "MATCHED")}
     assert [(j.rule, j.state) for j in world.jobs() if j.id == job.id] == [("a", "PENDING")]
@@ -306,9 +306,9 @@ def test_reroute_makes_no_second_job(world: Any) -> None:
 def test_reroute_is_refused_in_other_states(world: Any, state: str) -> None:
     payload_id = world.payload({"1.1": CT}, state=state)
     with pytest.raises(Refused, match=state):
-        world.router.reroute(payload_id)
+        reroute(world.database, world.wakeups, payload_id)
     with pytest.raises(Refused, match="no payload"):
-        world.router.reroute("0" * 32)
+        reroute(world.database, world.wakeups, "0" * 32)
 
 
 # -- the records behind the context --------------------------------------------------------------
