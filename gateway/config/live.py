@@ -16,8 +16,8 @@ from gateway.config.document import ConfigError
 
 log = logging.getLogger(__name__)
 
-POLL_SECONDS = 1.0
-"""How often the files are looked at."""
+POLL_SECONDS = 0.5
+"""How often the files are looked at; a change is read once two looks in a row agree."""
 
 
 class LiveAeConfig:
@@ -71,12 +71,16 @@ class LiveAeConfig:
 
     def watch(self) -> None:
         """Follow the files until :meth:`stop`; run it in a thread of its own."""
+        before = self._seen
         while not self._stop.wait(POLL_SECONDS):
             try:
                 look = self._look()
-                if look != self._seen:
+                # A file that is just being written in place is empty or cut short for a moment,
+                # and may be valid like that: wait until it rests.
+                if look == before and look != self._seen:
                     self._seen = look
                     self.reload()
+                before = look
             except Exception:
                 # Boundary of the thread: whoever hears of a change must not end the watch.
                 log.exception("following ae_config failed, goes on")

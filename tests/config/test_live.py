@@ -73,7 +73,7 @@ def test_a_bad_file_never_replaces_a_good_one(
     (tmp_path / "a.yaml").write_text("applications: [{ae-title: TWO, when: 1}]\n")
     assert until(lambda: watched.fault is not None)
     assert watched.current is good
-    assert any("stays in force" in record.message for record in caplog.records)
+    assert until(lambda: any("stays in force" in record.message for record in caplog.records))
     write(tmp_path, "THREE")
     assert until(lambda: titles(watched) == ["THREE"])
     assert watched.fault is None
@@ -153,3 +153,19 @@ def test_a_listener_that_fails_does_not_end_the_watch(
     live.stop()
     thread.join(10)
     assert any("following ae_config failed" in record.message for record in caplog.records)
+
+
+def test_a_file_that_is_being_written_is_left_to_rest(
+    watched: LiveAeConfig, tmp_path: Path
+) -> None:
+    seen: set[tuple[str, ...]] = set()
+    writing = time.monotonic() + 0.5
+    with (tmp_path / "a.yaml").open("w") as file:  # empty now: a valid configuration of nothing
+        while time.monotonic() < writing:
+            file.write("# slowly\n")
+            file.flush()
+            time.sleep(0.002)
+            seen.add(tuple(titles(watched)))
+        file.write("applications: [{ae-title: TWO}]\n")
+    assert until(lambda: titles(watched) == ["TWO"])
+    assert seen == {("ONE",)}
