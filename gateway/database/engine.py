@@ -39,7 +39,7 @@ class Database:
     def __init__(self, url: str) -> None:
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        self.engine = _sqlite(self.url) if self.is_sqlite else sa.create_engine(self.url)
+        self.engine = _sqlite(self.url) if self.is_sqlite else _postgres(self.url)
         self._writer = threading.Lock()
 
     def create(self) -> None:
@@ -82,10 +82,16 @@ class Database:
         self.engine.dispose()
 
 
+def _postgres(url: sa.URL) -> Engine:
+    # Parameters hold patient data: they must not stand in an exception's text.
+    return sa.create_engine(url, hide_parameters=True, pool_size=32, max_overflow=32)
+
+
 def _sqlite(url: sa.URL) -> Engine:
     engine = sa.create_engine(
         url,
         # Autocommit in the driver: begin() and read() say BEGIN themselves.
+        hide_parameters=True,
         connect_args={"timeout": BUSY_SECONDS, "isolation_level": None, "check_same_thread": False},
         pool_size=32,
         max_overflow=-1,

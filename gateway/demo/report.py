@@ -9,6 +9,7 @@ from typing import Any
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from gateway.demo.measurements import measurements
@@ -19,6 +20,8 @@ VOLUME_PERCENT = 2.0
 LAA_POINTS = 1.0
 """How far LAA-950 may be, in percentage points."""
 WANTED = ("SEG", "SR", "OT")
+UNITS = {"[hnsf'U]": "HU"}
+"""UCUM codes as people write them."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +62,10 @@ def _numbers(report: Dataset, series: Series) -> list[Check]:
     """Compare the report's volumes and LAA-950 with the phantom's truth."""
     checks = []
     for item in measurements(report):
-        truth = series.truth[item.site.lower() or "total"]
-        name = f"{item.site or 'Both'}: {item.meaning}"
-        found = f"{item.value:.1f} {item.unit}"
+        side = item.site if item.site in {"Right", "Left"} else "total"
+        truth = series.truth[side.lower()]
+        name = f"{side.capitalize()}: {item.meaning}"
+        found = f"{item.value:.1f} {UNITS.get(item.unit, item.unit)}"
         if item.unit == "ml":
             off = 100 * (item.value / truth.volume_ml - 1)
             good = abs(off) <= VOLUME_PERCENT
@@ -85,7 +89,8 @@ def show_arrivals(console: Console, checks: list[Check]) -> None:
     for column in ("what", "found", "series or truth", ""):
         table.add_column(column)
     for item in checks:
-        table.add_row(item.what, item.found, item.detail, "ok" if item.ok else "[red]wrong[/]")
+        verdict = "ok" if item.ok else "[red]wrong[/]"
+        table.add_row(escape(item.what), escape(item.found), escape(item.detail), verdict)
     console.print(table)
 
 
@@ -96,5 +101,5 @@ def show_timeline(console: Console, story: dict[str, Any]) -> None:
         table.add_column(column)
     for payload in story["payloads"]:
         for entry in payload["timeline"]:
-            table.add_row(entry["time"][11:23], entry["kind"], entry["text"])
+            table.add_row(entry["time"][11:23], entry["kind"], escape(entry["text"]))
     console.print(table)

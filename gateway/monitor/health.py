@@ -8,6 +8,7 @@ can be told from records and configuration are here.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -194,3 +195,22 @@ def mqtt(publisher: Publisher | None, db: Database) -> Check:
         )
 
     return check
+
+
+EXECUTOR_FRESH_SECONDS = 30.0
+"""How old the executor's answer may be: asking it starts a sandbox."""
+
+
+def executor(name: str, check: Callable[[], list[str]]) -> Check:
+    """Down when the engine that runs operators says that it cannot."""
+    lock = threading.Lock()
+    known: list[tuple[float, list[str]]] = []
+
+    def answer() -> Part:
+        with lock:
+            if not known or time.monotonic() - known[0][0] > EXECUTOR_FRESH_SECONDS:
+                known[:] = [(time.monotonic(), check())]
+            faults = known[0][1]
+        return Part.of(not faults, engine=name, faults=faults)
+
+    return answer

@@ -54,14 +54,16 @@ class PayloadActions:
             )
         self.wakeups.notify(Topic.ROUTING, Topic.JOBS, Topic.EVENTS)
 
-    def retry_quarantine(self, payload_id: str) -> None:
+    def retry_quarantine(self, item_id: str) -> None:
         """Try to index a quarantined data set again; Refused with the reason if it still fails."""
         with self.database.read() as connection:
-            row = _payload(connection, payload_id)
-            step(row.state, Event.RETRY)
             item = connection.execute(
-                sa.select(quarantine).where(quarantine.c.payload_id == payload_id)
-            ).one()
+                sa.select(quarantine).where(quarantine.c.id == item_id)
+            ).one_or_none()
+            if item is None:
+                raise Refused(f"there is no quarantined data set {item_id}")
+            row = _payload(connection, item.payload_id)
+            step(row.state, Event.RETRY)
         application = self.ae_config.current.application(item.called_ae)
         if application is None:
             raise Refused(f"the called AE title {item.called_ae} is not configured any more")
@@ -69,7 +71,7 @@ class PayloadActions:
         try:
             head = read_head(path)
         except Unusable as fault:
-            raise Refused(f"the data set of payload {payload_id} still {fault}") from fault
+            raise Refused(f"the quarantined data set {item_id}: still {fault}") from fault
         arrival = Arrival(
             association_id=item.association_id,
             called_ae=item.called_ae,
@@ -82,7 +84,7 @@ class PayloadActions:
         received = received_again(self.folders, path, arrival, head)
         verdict = self.indexer.index(received, application, sync=True)
         if verdict.outcome.status is not Status.SUCCESS:
-            raise Refused(f"the data set of payload {payload_id}: {verdict.outcome.comment}")
+            raise Refused(f"the quarantined data set {item_id}: {verdict.outcome.comment}")
         if not verdict.kept:
             (self.folders.root / received.path).unlink(missing_ok=True)
         self._resolved(row, path)

@@ -131,7 +131,7 @@ class Router:
                 if j.outcome is Outcome.MATCHED
             }
         with self._database.begin() as connection:
-            current = _payload(connection, payload_id)
+            current = _payload(connection, payload_id, lock=True)
             # A late instance or a conflict may have come while the rules were evaluated.
             if current is None or not _ready(current) or current.revision != payload.revision:
                 return False
@@ -216,7 +216,7 @@ def reroute(database: Database, wakeups: Wakeups, payload_id: str) -> None:
     :class:`Refused` for a payload that is not there or in another state.
     """
     with database.begin() as connection:
-        payload = _payload(connection, payload_id)
+        payload = _payload(connection, payload_id, lock=True)
         if payload is None:
             raise Refused(f"there is no payload {payload_id}")
         connection.execute(
@@ -231,8 +231,10 @@ def reroute(database: Database, wakeups: Wakeups, payload_id: str) -> None:
     wakeups.notify(Topic.ROUTING)
 
 
-def _payload(connection: Connection, payload_id: str) -> Row[Any] | None:
-    return connection.execute(sa.select(payloads).where(payloads.c.id == payload_id)).one_or_none()
+def _payload(connection: Connection, payload_id: str, *, lock: bool = False) -> Row[Any] | None:
+    query = sa.select(payloads).where(payloads.c.id == payload_id)
+    # SQLite's writers hold the whole database; PostgreSQL's must hold the row they decide by.
+    return connection.execute(query.with_for_update() if lock else query).one_or_none()
 
 
 def _ready(payload: Row[Any]) -> bool:

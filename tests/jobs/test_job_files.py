@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from gateway.errors import Refused
-from gateway.jobs.lease import SchedulerLease
 from gateway.jobs.logs import Logs
 from gateway.jobs.names import clean_text, safe_name
 from gateway.jobs.payload_files import InputMissing, PayloadFiles
@@ -192,27 +189,3 @@ def test_half_a_character_waits_for_its_other_half(world: World) -> None:
     with world.database.read() as connection:
         chunk = world.logs.read(connection, job, "write")
         assert (chunk.text, chunk.next_offset) == ("a", 1)
-
-
-def test_one_data_folder_has_one_scheduler(tmp_path: Path) -> None:
-    holder = (
-        "import sys,time\nfrom gateway.jobs.lease import SchedulerLease\nfrom pathlib import Path\n"
-    )
-    holder += (
-        "SchedulerLease(Path(sys.argv[1])).acquire()\nprint('held', flush=True)\ntime.sleep(60)\n"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", holder, str(tmp_path)], stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "held\n"
-        with pytest.raises(Refused, match=f"process {process.pid} is already the scheduler"):
-            SchedulerLease(tmp_path).acquire()
-    finally:
-        process.kill()
-        process.communicate()
-    with SchedulerLease(tmp_path), pytest.raises(Refused):
-        SchedulerLease(tmp_path).acquire()
-    with SchedulerLease(tmp_path):
-        pass

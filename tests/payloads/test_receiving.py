@@ -214,21 +214,21 @@ def test_retrying_the_quarantine(receiver: Any) -> None:
     ds = slice_()
     receiver.store(ds, command={"sop_instance_uid": "1.2.9"})
     (item,) = receiver.rows(quarantine)
-    receiver.actions.retry_quarantine(item.payload_id)
+    receiver.actions.retry_quarantine(item.id)
     (row,) = receiver.rows(instances)
     assert stored_bytes(receiver, row).endswith(encode(ds))
     assert row.size == len(encode(ds))
     states = {p.state for p in receiver.rows(payloads)}
     assert states == {"DELETED", "RECEIVING"}
     with pytest.raises(Refused):
-        receiver.actions.retry_quarantine(item.payload_id)
+        receiver.actions.retry_quarantine(item.id)
 
 
 def test_retrying_what_is_still_unusable_says_why(receiver: Any) -> None:
     receiver.store(slice_(StudyInstanceUID=None))
     (item,) = receiver.rows(quarantine)
     with pytest.raises(Refused, match="StudyInstanceUID is absent"):
-        receiver.actions.retry_quarantine(item.payload_id)
+        receiver.actions.retry_quarantine(item.id)
     assert receiver.payload().state == "QUARANTINED"
 
 

@@ -1,4 +1,4 @@
-"""One scheduler per data folder: two would run the same job twice."""
+"""One process per role and data folder: two schedulers would run the same job twice."""
 
 from __future__ import annotations
 
@@ -10,27 +10,26 @@ from typing import Self
 
 from gateway.errors import Refused
 
-FILE = "scheduler.lock"
 
+class Lease:
+    """A lock file that the kernel frees when its process ends, however it ends."""
 
-class SchedulerLease:
-    """A lock that the kernel frees when its process ends, however it ends."""
-
-    def __init__(self, data_dir: Path) -> None:
-        self._path = data_dir / FILE
+    def __init__(self, data_dir: Path, role: str) -> None:
+        self._path = data_dir / f"{role}.lock"
+        self._role = role
         self._descriptor: int | None = None
 
     def acquire(self) -> None:
         """Take the lock; :class:`Refused`, naming the holder's process, when it is taken."""
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
             os.close(descriptor)
             raise Refused(
-                f"process {holder or 'of unknown id'} is already the scheduler of "
-                f"{self._path.parent}; one data folder has one scheduler"
+                f"process {holder or 'of unknown id'} already has the role {self._role} on "
+                f"{self._path.parent}; one data folder has one process of a role"
             ) from None
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)

@@ -1,0 +1,394 @@
+"""The composition root: builds every room from the settings, starts it, and stops it.
+
+Nothing here decides anything about images or jobs.  Each part is a :class:`Part` with a start
+and a stop; they start in the order the data travels backwards (delivery first, the listener
+last), so that nothing arrives before what works on it is there, and stop the other way round.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from sqlalchemy.engine import Connection
+
+from gateway import __version__
+from gateway.config.applications import AeConfig
+from gateway.config.live import LiveAeConfig
+from gateway.config.settings import GatewaySettings
+from gateway.database.engine import Database, sqlite_url
+from gateway.delivery.dicom_agent import DicomAgent
+from gateway.delivery.folder_agent import FolderAgent
+from gateway.delivery.worker import DeliveryWorker
+from gateway.dicom.scp import StorageScp
+from gateway.events.lease import Lease
+from gateway.events.mqtt import Publisher, discard_waiting
+from gateway.events.record import Kind, record
+from gateway.events.wake import Topic, Wakeups
+from gateway.executors.process import ProcessExecutor
+from gateway.jobs import creation
+from gateway.jobs.creation import JobCreation
+from gateway.jobs.ledger import Capacity, Ledger
+from gateway.jobs.logs import Logs
+from gateway.jobs.payload_files import PayloadFiles
+from gateway.jobs.scheduler import Scheduler, Tempo
+from gateway.monitor import health, metrics
+from gateway.payloads.actions import PayloadActions
+from gateway.payloads.assembler import Assembler
+from gateway.payloads.associations import Associations
+from gateway.payloads.folders import Folders, sync_folder
+from gateway.payloads.indexer import Indexer
+from gateway.payloads.recovery import recover
+from gateway.payloads.retention import Retention
+from gateway.payloads.space import Space
+from gateway.payloads.spool import DiskSpool
+from gateway.pipelines import registry as pipelines
+from gateway.results import tasks
+from gateway.routing.attributes import extract
+from gateway.routing.checks import check_rule
+from gateway.routing.engine import Engine
+from gateway.routing.router import Router, reroute
+from gateway.web.application import create_app
+from gateway.web.server import HttpServer
+from gateway.web.services import Actions, Services
+
+log = logging.getLogger(__name__)
+
+ROLES = ("scp", "scheduler", "api", "delivery")
+ENDPOINTS = "endpoints.json"
+"""File in data-dir that says where this gateway listens; there while it runs."""
+
+
+class Part(Protocol):
+    """Something that is started once and stopped once."""
+
+    def start(self) -> None:
+        """Begin to work; returns at once."""
+
+    def stop(self) -> None:
+        """End; returns when nothing of it runs."""
+
+
+class Worker(Protocol):
+    """A loop for a thread of its own."""
+
+    def run(self) -> None:
+        """Work until stopped."""
+
+    def stop(self) -> None:
+        """Let :meth:`run` end."""
+
+
+class Threaded:
+    """A worker in its thread, as a part."""
+
+    def __init__(self, name: str, worker: Worker) -> None:
+        self._worker = worker
+        self._thread = threading.Thread(target=worker.run, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop the worker and wait for its thread."""
+        self._worker.stop()
+        self._thread.join()
+
+    @property
+    def alive(self) -> bool:
+        """True while the worker works."""
+        return self._thread.is_alive()
+
+
+@dataclass(frozen=True)
+class Ending:
+    """A part that needs no start, only an end."""
+
+    end: Callable[[], object]
+
+    def start(self) -> None:
+        """Nothing to start."""
+
+    def stop(self) -> None:
+        """End it."""
+        self.end()
+
+
+class Gateway:
+    """One gateway process: the parts of its roles over one database and one data-dir."""
+
+    def __init__(self, settings: GatewaySettings, role: str = "all") -> None:
+        """Build everything; nothing listens or works yet.
+
+        Raises :class:`ConfigError` for bad files, :class:`~gateway.errors.Refused` when another
+        process has one of the roles on this data-dir.
+        """
+        self.settings = settings
+        self.roles = ROLES if role == "all" else (role,)
+        self.folders = Folders(settings.data_dir.resolve())
+        self.folders.create()
+        self.leases = [Lease(self.folders.root, name) for name in self.roles]
+        for lease in self.leases:
+            lease.acquire()
+        self.database = Database(settings.database.url or sqlite_url(self.folders.database))
+        self.database.create()
+        self.wakeups = Wakeups()
+        self.ae_config = LiveAeConfig(settings.ae_config, check_rule, self._config_changed)
+        self.endpoints: dict[str, int] = {"pid": os.getpid()}
+        self._checks: dict[str, health.Check] = {}
+        self._parts: list[Part] = [
+            Ending(self.database.close),
+            Threaded("ae-config", _Watch(self.ae_config)),
+        ]
+        self._build()
+
+    def _build(self) -> None:
+        """Build the parts of this process's roles, in the order they start."""
+        self._space = Space(self.folders.root, self.settings.storage)
+        self._indexer = Indexer(self.database, self.folders, self.wakeups)
+        self._parts.append(Ending(self._indexer.stop))
+        publisher = self._publisher() if "delivery" in self.roles else None
+        self._checks |= {
+            "database": health.database(self.database),
+            "ae_config": health.ae_config(self.ae_config),
+            "disk": health.disk(self.folders.root, self.settings.storage),
+            "delivery": health.delivery(self.database),
+            "mqtt": health.mqtt(publisher, self.database),
+        }
+        retention = Retention(self.database, self.folders, self.settings.retention, self._space)
+        if "delivery" in self.roles:
+            self._delivery()
+        if "scheduler" in self.roles:
+            self._scheduler()
+            self._work("retention", retention)
+        if "scp" in self.roles:
+            self._scp()
+        if "api" in self.roles:
+            self._api(retention)
+
+    def start(self) -> None:
+        """Start every part; when one fails, those that run are stopped and the fault is raised."""
+        for index, part in enumerate(self._parts):
+            try:
+                part.start()
+            except BaseException:
+                self._stop(self._parts[:index])
+                raise
+        self._write_endpoints()
+        log.info("gateway started", extra={"roles": list(self.roles), **self.endpoints})
+
+    def stop(self) -> None:
+        """Stop every part, the listener first; records and files are where they should be."""
+        (self.folders.root / ENDPOINTS).unlink(missing_ok=True)
+        self._stop(self._parts)
+        log.info("gateway stopped")
+
+    def _stop(self, parts: list[Part]) -> None:
+        for part in reversed(parts):
+            try:
+                part.stop()
+            except Exception:
+                # Boundary of a part: the others must still be stopped.
+                log.exception("a part did not stop cleanly")
+        for lease in self.leases:
+            lease.release()
+
+    def _work(self, name: str, worker: Worker) -> None:
+        """Add a worker's thread; ``/health`` says when it died."""
+        part = Threaded(name, worker)
+        self._parts.append(part)
+        self._checks[name] = lambda: health.Part.of(part.alive)
+
+    def _publisher(self) -> Publisher | None:
+        mqtt = self.settings.mqtt
+        if mqtt.url is None:
+            discard_waiting(self.database)
+            return None
+        publisher = Publisher(self.database, self.wakeups, mqtt.url, mqtt.topic_prefix)
+        self._parts.append(publisher)
+        return publisher
+
+    def _delivery(self) -> None:
+        worker = DeliveryWorker(
+            self.database,
+            self.wakeups,
+            self.ae_config,
+            self.folders.root,
+            dicom=DicomAgent(),
+            folder=FolderAgent(),
+        )
+        worker.recover()
+        self._work("delivery-worker", worker)
+
+    def _scheduler(self) -> None:
+        settings = self.settings
+        with self.database.begin() as connection:
+            loaded = pipelines.load_folder(connection, settings.pipelines)
+        for fault in loaded.faults:
+            log.error("pipeline not registered", extra={"fault": str(fault)})
+        self._checks["pipelines"] = lambda: health.Part(
+            health.Condition.DEGRADED if loaded.faults else health.Condition.OK,
+            {"faults": [str(fault) for fault in loaded.faults]},
+        )
+        capacity = Capacity.of_machine(settings.resources)
+        executor = ProcessExecutor(settings.images)
+        self._checks["executor"] = health.executor(executor.name, executor.check)
+        scheduler = Scheduler(
+            database=self.database,
+            wakeups=self.wakeups,
+            executor=executor,
+            ledger=Ledger(capacity),
+            files=PayloadFiles(self.folders.root),
+            logs=Logs(self.folders.root),
+            known_destinations=lambda name: self.ae_config.current.destination(name) is not None,
+            tempo=Tempo(grace=settings.jobs.grace_seconds),
+        )
+        scheduler.recover()
+        self._work("scheduler", scheduler)
+        engine = Engine()
+        self._parts.append(Ending(engine.close))
+        jobs = JobCreation(
+            capacity=capacity, limits=settings.jobs, missing_gpu=settings.resources.missing_gpu
+        )
+        router = Router(
+            self.database,
+            self.wakeups,
+            lambda: self.ae_config.current,
+            engine,
+            jobs.create,
+            creation.supersede,
+        )
+        self._work("router", router)
+
+    def _scp(self) -> None:
+        associations = Associations(self.database, self.wakeups)
+        associations.recover()
+        recover(self.database, self.folders)
+        spool = DiskSpool(
+            self.folders,
+            self._indexer,
+            self.ae_config,
+            self._space,
+            self.settings.dicom.durability,
+        )
+        assembler = Assembler(
+            self.database, self.folders.root, self.ae_config, associations, self.wakeups, extract
+        )
+        self._work("assembler", assembler)
+        scp = StorageScp(self.settings.dicom, self.ae_config, spool, associations)
+        self._parts.append(_Listening(scp, self.endpoints))
+        self._checks["dicom"] = lambda: health.Part.of(
+            scp.port > 0, port=scp.port, associations=scp.active
+        )
+
+    def _api(self, retention: Retention) -> None:
+        services = Services(
+            database=self.database,
+            wakeups=self.wakeups,
+            ae_config=self.ae_config,
+            data_dir=self.folders.root,
+            version=__version__,
+            checks=self._checks,
+            registry=metrics.registry(self.database, self.ae_config, self.folders.root),
+            actions=self._actions(retention),
+        )
+        http = self.settings.http
+        server = HttpServer(create_app(services), http.bind, http.port)
+        self.endpoints["http"] = server.port
+        self._parts.append(server)
+
+    def _actions(self, retention: Retention) -> Actions:
+        payloads = PayloadActions(
+            self.database, self.folders, self._indexer, self.ae_config, self.wakeups
+        )
+        return Actions(
+            cancel_job=self._transaction(creation.cancel),
+            rerun_job=self._transaction(creation.rerun),
+            retry_result=self._transaction(tasks.retry),
+            release_payload=payloads.release_conflict,
+            reroute_payload=lambda payload_id: reroute(self.database, self.wakeups, payload_id),
+            delete_payload=lambda payload_id: retention.delete(payload_id, "by a person"),
+            retry_quarantine=payloads.retry_quarantine,
+        )
+
+    def _transaction(self, change: Callable[[Connection, str], object]) -> Callable[[str], object]:
+        """A change of one record as a person's action: committed when it returns."""
+
+        def act(identifier: str) -> object:
+            with self.database.begin() as connection:
+                return change(connection, identifier)
+
+        return act
+
+    def _config_changed(self, config: AeConfig) -> None:
+        """Let what waits for a destination or rule look at the new configuration at once."""
+        with self.database.begin() as connection:
+            record(connection, Kind.CONFIG_CHANGED, data={"version": config.version})
+        self.wakeups.notify(*Topic)
+
+    def _write_endpoints(self) -> None:
+        """Say where this process listens, for people and for the demonstration."""
+        if len(self.roles) != len(ROLES):
+            return
+        path = self.folders.root / ENDPOINTS
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(self.endpoints) + "\n")
+        temporary.rename(path)
+        sync_folder(self.folders.root)
+
+
+class _Watch:
+    """The watcher of ``ae_config`` as a worker."""
+
+    def __init__(self, ae_config: LiveAeConfig) -> None:
+        self.run = ae_config.watch
+        self.stop = ae_config.stop
+
+
+class _Listening:
+    """The DICOM listener as a part that tells its port."""
+
+    def __init__(self, scp: StorageScp, endpoints: dict[str, int]) -> None:
+        self._scp = scp
+        self._endpoints = endpoints
+
+    def start(self) -> None:
+        """Listen."""
+        self._scp.start()
+        self._endpoints["dicom"] = self._scp.port
+
+    def stop(self) -> None:
+        """Let associations end, then abort the rest."""
+        self._scp.stop()
+
+
+def serve(settings: GatewaySettings, role: str = "all") -> int:
+    """Run a gateway until SIGTERM or SIGINT; returns the exit status.
+
+    SIGHUP reads ``ae_config`` again.  Raises :class:`ConfigError` for bad files.
+    """
+    stopping = threading.Event()
+    gateway = Gateway(settings, role)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: stopping.set())
+    signal.signal(signal.SIGHUP, lambda _number, _frame: _reload(gateway))
+    gateway.start()
+    try:
+        # Signals reach Python only in the main thread, and only between its waits.
+        while not stopping.wait(1.0):
+            pass
+    finally:
+        gateway.stop()
+    return 0
+
+
+def _reload(gateway: Gateway) -> None:
+    """Read ``ae_config`` again in a thread: a signal handler must not wait for a lock."""
+    threading.Thread(target=gateway.ae_config.reload, name="reload", daemon=True).start()
