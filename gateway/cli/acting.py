@@ -21,7 +21,8 @@ def _act(ctx: typer.Context, path: str, said: str, as_json: bool, *, method: str
     from gateway.cli import show
     from gateway.cli.client import Client
 
-    found = Client(ctx.obj).act(method, f"/api/v1/{path}")
+    with Client(ctx.obj) as client:
+        found = client.act(method, f"/api/v1/{path}")
     if as_json:
         show.as_json(found)
         return
@@ -66,12 +67,12 @@ def retry_payload(ctx: typer.Context, identifier: Identifier, as_json: Json = Fa
     from gateway.cli.client import Client
     from gateway.cli.errors import NOT_FOUND, CliError
 
-    client = Client(ctx.obj)
-    found = client.get(f"/api/v1/{_path('payloads', identifier)}")
-    waiting = [row for row in found["quarantine"] if row["resolved_at"] is None]
-    if not waiting:
-        raise CliError(f"payload {identifier} has nothing in quarantine", NOT_FOUND)
-    done = [client.act("POST", f"/api/v1/{_path('quarantine', r['id'], 'retry')}") for r in waiting]
+    with Client(ctx.obj) as client:
+        found = client.get(f"/api/v1/{_path('payloads', identifier)}")
+        waiting = [row["id"] for row in found["quarantine"] if row["resolved_at"] is None]
+        if not waiting:
+            raise CliError(f"payload {identifier} has nothing in quarantine", NOT_FOUND)
+        done = [client.act("POST", f"/api/v1/{_path('quarantine', w, 'retry')}") for w in waiting]
     if as_json:
         show.as_json(done)
     else:

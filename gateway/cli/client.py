@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import httpx
@@ -16,7 +16,8 @@ from gateway.cli.errors import FAILURE, NOT_FOUND, UNREACHABLE, USAGE, CliError
 DEFAULT_URL = "http://127.0.0.1:8080"
 CONFIG = Path(".config/gateway/config.yaml")
 """Below the home folder; its key ``url`` names the gateway."""
-_PAGE = 500
+PAGE = 500
+"""Items asked for at once."""
 _NOT_FOUND = 404
 
 Params = Mapping[str, str | int | bool | None]
@@ -42,12 +43,20 @@ class Client:
             trust_env=not _is_local(urlsplit(self.url).hostname or ""),
         )
 
+    def __enter__(self) -> Self:
+        """Use it for one command."""
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        """Close its connections."""
+        self._http.close()
+
     def items(self, path: str, params: Params, limit: int) -> list[dict[str, Any]]:
         """At most ``limit`` items of a list, over as many pages as that takes."""
         found: list[dict[str, Any]] = []
         cursor: str | None = None
         while len(found) < limit:
-            query = {**params, "limit": min(_PAGE, limit - len(found)), "cursor": cursor}
+            query = {**params, "limit": min(PAGE, limit - len(found)), "cursor": cursor}
             body = self.get(path, query)
             found += body["items"]
             cursor = body.get("next")

@@ -17,7 +17,8 @@ logs = group("Print the logs of operators.")
 def _get(ctx: typer.Context, path: str) -> Any:
     from gateway.cli.client import Client
 
-    return Client(ctx.obj).get(path)
+    with Client(ctx.obj) as client:
+        return client.get(path)
 
 
 def _quoted(identifier: str) -> str:
@@ -206,7 +207,8 @@ def job_logs(
     from gateway.cli.client import Client
 
     params = {"operator": operator, "attempt": attempt}
-    with Client(ctx.obj).stream(f"/api/v1/jobs/{_quoted(identifier)}/logs", params) as pieces:
+    path = f"/api/v1/jobs/{_quoted(identifier)}/logs"
+    with Client(ctx.obj) as client, client.stream(path, params) as pieces:
         for piece in pieces:
             sys.stdout.write(show.clean(piece) if sys.stdout.isatty() else piece)
 

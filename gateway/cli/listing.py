@@ -22,7 +22,8 @@ def _list(
     from gateway.cli import show
     from gateway.cli.client import Client
 
-    items = Client(ctx.obj).items(f"/api/v1/{what}", params, limit)
+    with Client(ctx.obj) as client:
+        items = client.items(f"/api/v1/{what}", params, limit)
     if as_json:
         show.as_json(items)
     elif items:

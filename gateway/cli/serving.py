@@ -59,7 +59,7 @@ def serve(
     """
     import logging
 
-    from gateway import app
+    from gateway.app import serve as run
     from gateway.config import settings
     from gateway.monitor.logging import configure
 
@@ -67,7 +67,7 @@ def serve(
     configure(
         log_format.value if log_format else None, logging.getLevelNamesMapping()[log_level.upper()]
     )
-    code = app.serve(found, role.value)
+    code = run(found, role.value)
     if code:
         sys.exit(code)
 

@@ -11,7 +11,8 @@ from gateway.cli.errors import NOT_FOUND, CliError
 
 def tell(url: str | None, study: str | None, accession: str | None, as_json: bool) -> None:
     """Print the answer; raises :class:`CliError` (not found) when no payload holds the study."""
-    answer = Client(url).get("/api/v1/where", {"study": study, "accession": accession})
+    with Client(url) as client:
+        answer = client.get("/api/v1/where", {"study": study, "accession": accession})
     if as_json:
         show.as_json(answer["payloads"])
     else:

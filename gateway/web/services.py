@@ -9,7 +9,6 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 from prometheus_client import CollectorRegistry
-from sqlalchemy.engine import Connection
 
 from gateway.config.live import LiveAeConfig
 from gateway.database.engine import Database
@@ -22,16 +21,6 @@ Action = Callable[[str], object]
 It raises :class:`~gateway.errors.Refused` when the record's state does not allow it; whether the
 record exists is checked before, and every worker is woken afterwards.  What it returns is not used.
 """
-
-
-def within(database: Database, change: Callable[[Connection, str], object]) -> Action:
-    """Make an action of a function that works within a write transaction."""
-
-    def action(identifier: str) -> None:
-        with database.begin() as connection:
-            change(connection, identifier)
-
-    return action
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-from sqlalchemy.engine import Connection
 
 from gateway.config.live import LiveAeConfig
 from gateway.config.settings import StorageSettings
@@ -19,7 +18,7 @@ from gateway.events.wake import Wakeups
 from gateway.monitor import health, metrics
 from gateway.web.application import create_app
 from gateway.web.server import HttpServer
-from gateway.web.services import Actions, Services, within
+from gateway.web.services import Actions, Services
 from tests.support import seed
 
 AE_CONFIG = """
@@ -54,7 +53,7 @@ def services(folder: Path, database: Database, acted: list[str]) -> Services:
     def note(identifier: str) -> None:
         acted.append(identifier)
 
-    def refuse(_connection: Connection, identifier: str) -> None:
+    def refuse(identifier: str) -> None:
         raise Refused(f"payload {identifier} is not in CONFLICT")
 
     return Services(
@@ -71,7 +70,7 @@ def services(folder: Path, database: Database, acted: list[str]) -> Services:
             "mqtt": health.mqtt(None, database),
         },
         registry=metrics.registry(database, live, folder),
-        actions=Actions(note, note, note, within(database, refuse), note, note, note),
+        actions=Actions(note, note, note, refuse, note, note, note),
     )
 
 
