@@ -109,21 +109,24 @@ def test_segments_are_the_measured_lungs(done: Done) -> None:
     sources = {str(dcmread(p).SOPInstanceUID): dcmread(p) for p in done.source.iterdir()}
     frames = np.asarray(seg.pixel_array)
     counts = {1: 0, 2: 0}
-    along: dict[int, list[float]] = {1: [], 2: []}
+    sums = {1: np.zeros(3), 2: np.zeros(3)}
     for frame, groups in zip(frames, seg.PerFrameFunctionalGroupsSequence, strict=True):
         number = int(groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
         image = groups.DerivationImageSequence[0].SourceImageSequence[0]
         source = sources[str(image.ReferencedSOPInstanceUID)]
         place = groups.PlanePositionSequence[0].ImagePositionPatient
         assert place == source.ImagePositionPatient
-        counts[number] += int(np.count_nonzero(frame))
-        columns = np.nonzero(frame)[1]
-        step = float(source.ImageOrientationPatient[0]) * float(source.PixelSpacing[1])
-        along[number] += (float(place[0]) + step * columns).tolist()
+        rows, columns = np.nonzero(frame)
+        axes = np.asarray(source.ImageOrientationPatient, dtype=float).reshape(2, 3)
+        corner = np.asarray(place, dtype=float) * rows.size
+        steps = axes[0] * columns.sum() + axes[1] * rows.sum()
+        counts[number] += rows.size
+        sums[number] += corner + steps * float(source.PixelSpacing[0])
     measured = done.measurements["lungs"]
     assert counts == {1: measured["right"]["voxels"], 2: measured["left"]["voxels"]}
-    assert np.mean(along[1]) == pytest.approx(measured["right"]["centroid_lps"][0], abs=0.01)
-    assert np.mean(along[2]) == pytest.approx(measured["left"]["centroid_lps"][0], abs=0.01)
+    for number, side in ((1, "right"), (2, "left")):
+        centroid = sums[number] / counts[number]
+        assert centroid == pytest.approx(measured[side]["centroid_lps"], abs=0.01)
     for segment, side in zip(seg.SegmentSequence, ("Right", "Left"), strict=True):
         kind = segment.SegmentedPropertyTypeCodeSequence[0]
         assert (kind.CodeValue, kind.CodingSchemeDesignator) == ("39607008", "SCT")
@@ -421,3 +424,23 @@ def test_missing_or_broken_inputs_are_refused_by_name(
     (tmp_path / broken).unlink()
     assert lungs.write(done.source, tmp_path, tmp_path / "out") == 3
     assert refused(capsys) == code
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"source": None},
+        {"labels": {}},
+        {"lungs": {}},
+        {"lungs": {"right": {"volume_ml": "much"}}},
+    ],
+)
+def test_incomplete_measurements_are_refused_by_name(
+    done: Done, tmp_path: Path, change: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("lungs", "volume"):
+        shutil.copytree(done.work / name, tmp_path / name)
+    record = {**done.measurements, **change}
+    (tmp_path / "lungs" / "measurements.json").write_text(json.dumps(record))
+    assert lungs.write(done.source, tmp_path, tmp_path / "out") == 3
+    assert refused(capsys) == "NO_MEASUREMENTS"

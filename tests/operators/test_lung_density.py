@@ -223,3 +223,13 @@ def test_real_chest_ct(tmp_path: Path, data: Path) -> None:
     assert -920 < found["lungs"]["total"]["mean_hu"] < -650
     assert -920 < right["mean_hu"] < -650
     assert -920 < left["mean_hu"] < -650
+
+
+@pytest.mark.data
+def test_a_head_is_no_chest(tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with tarfile.open(data / "ct-head-phantom-tilt" / "S2010-tilt-minus18.5.tar.gz") as archive:
+        archive.extractall(tmp_path / "dcm", filter="data")
+    assert lungs.read(tmp_path / "dcm", tmp_path / "volume") == 0
+    assert lungs.measure(tmp_path / "volume", tmp_path / "lungs") == 3
+    # This head is hollow, so its one big space of air may pass for one lung, never for two.
+    assert refused(capsys) in {"NO_LUNGS_FOUND", "ONE_LUNG_FOUND"}

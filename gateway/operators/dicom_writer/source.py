@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any, Final
 
 import nibabel
@@ -20,6 +20,8 @@ from gateway.operators.dicom_writer.identity import image_of, study_of
 from gateway.operators.sdk import InputRefusedError, patient_of_dataset, refuse_mixed_patients
 
 JSON_LIMIT: Final = 256 * 2**20
+SIDES: Final = ("right", "left", "total")
+VALUES: Final = ("volume_ml", "mean_hu", "laa950_percent", "perc15_hu")
 PLACE_TOLERANCE_MM: Final = 0.05
 
 
@@ -49,11 +51,11 @@ def load_case(dicom: Path, lungs: Path, volume: Path) -> Case:
         InputRefusedError: by the names listed in the package.
     """
     measurements = _read_json(lungs / "measurements.json", "NO_MEASUREMENTS")
-    series_uid = str(measurements.get("source", {}).get("series_instance_uid") or "")
+    series_uid, labels_file = _check_measurements(measurements)
     listing = _read_json(volume / "series.json", "NO_SERIES_LIST")
     series = _series(listing, series_uid)
-    labels, affine = _load_nifti(lungs / str(measurements["labels"]["file"]))
-    hu, _ = _load_nifti(volume / str(series["files"]["nifti"]))
+    labels, affine = _load_nifti(lungs / labels_file)
+    hu, _ = _load_nifti(volume / PurePath(str(series["files"]["nifti"])).name)
     datasets, slices = _load_datasets(dicom, series["sources"][0])
     _check_identity(datasets, series, str(listing.get("patient_digest") or ""))
     study, headers = study_of(datasets[0]), [image_of(dataset) for dataset in datasets]
@@ -74,6 +76,21 @@ def _read_json(path: Path, code: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise InputRefusedError(code, f"{path.name} holds no object")
     return content
+
+
+def _check_measurements(measurements: dict[str, Any]) -> tuple[str, str]:
+    """Give the measured series and the labels' file name; refuse what lacks any part."""
+    try:
+        series_uid = str(measurements["source"]["series_instance_uid"])
+        labels_file = PurePath(str(measurements["labels"]["file"])).name
+        for side in SIDES:
+            for key in VALUES:
+                float(measurements["lungs"][side][key])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputRefusedError(
+            "NO_MEASUREMENTS", f"measurements.json is not complete ({error})"
+        ) from error
+    return series_uid, labels_file
 
 
 def _series(listing: dict[str, Any], uid: str) -> dict[str, Any]:

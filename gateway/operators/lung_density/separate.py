@@ -26,6 +26,7 @@ LEFT: Final = 2
 CLEAR_LUNG_HU: Final = -650.0
 SECOND_LUNG: Final = 0.15
 SMALLEST_LUNG_ML: Final = 60.0
+LONE_LUNG_ML: Final = 300.0
 LUNG_HU: Final = (-985.0, -450.0)
 MIDDLE_RIDGE_HU: Final = 60.0
 MIDDLE_RIDGE_MM: Final = 8.0
@@ -46,13 +47,14 @@ def separate(working: Working, air: Mask, middle: float) -> Labels:
     """
     components, count = ndimage.label(air)
     major = _major_components(working, components, count)
-    if not major:
-        raise InputRefusedError(
-            "NO_LUNGS_FOUND", "no air-filled lung was found in the volume (is it a chest CT?)"
-        )
-    if len(major) == 1:
-        return _split(working, components == major[0], middle)
-    return _by_side(components, major, middle)
+    lungs = np.isin(components, major)
+    if len(major) > 1:
+        labels = _by_side(components, major, middle)
+    else:
+        labels = _split(working, lungs, middle) if major else None
+    if labels is None:
+        raise _refusal(np.count_nonzero(lungs) * working.voxel_mm3 / 1000.0)
+    return labels
 
 
 def _major_components(working: Working, components: Labels, count: int) -> list[int]:
@@ -68,23 +70,21 @@ def _major_components(working: Working, components: Labels, count: int) -> list[
     return [i for i in lungs if sizes[i - 1] >= SECOND_LUNG * sizes[lungs[0] - 1]]
 
 
-def _by_side(components: Labels, major: list[int], middle: float) -> Labels:
-    """Label separate components by the side of the patient on which their centroids lie."""
+def _by_side(components: Labels, major: list[int], middle: float) -> Labels | None:
+    """Label components by the side of the patient on which their centroids lie; None = one side."""
     labels = np.zeros(components.shape, dtype=np.uint8)
     for index in major:
         part = components == index
         profile = part.sum(axis=(1, 2))
         x = float(np.average(np.arange(profile.size), weights=profile))
         labels[part] = LEFT if x > middle else RIGHT
-    if not ((labels == RIGHT).any() and (labels == LEFT).any()):
-        raise _one_lung()
-    return labels
+    return labels if bool((labels == RIGHT).any() and (labels == LEFT).any()) else None
 
 
-def _split(working: Working, lungs: Mask, middle: float) -> Labels:
+def _split(working: Working, lungs: Mask, middle: float) -> Labels | None:
     """Cut one component into right and left along the junction line, or else the middle.
 
-    Only what lies within 70 mm of the middle is in question.
+    Only what lies within 70 mm of the middle is in question. None = there are no two lungs in it.
     """
     labels = np.zeros(lungs.shape, dtype=np.uint8)
     across = np.asarray((np.arange(lungs.shape[0]) - middle) * working.spacing[0], dtype=np.float64)
@@ -92,14 +92,14 @@ def _split(working: Working, lungs: Mask, middle: float) -> Labels:
     labels[lungs & (across < 0)[:, None, None]] = RIGHT
     central = lungs & (np.abs(across) <= CENTRAL_MM)[:, None, None]
     if not central.any():
-        raise _one_lung()
+        return None
     box = bounding_box(central, (0, 0, 0))
     hu, away = working.hu[box], across[box[0]]
     clear = lungs[box] & (hu < CLEAR_LUNG_HU)
     distance = ndimage.distance_transform_edt(clear, sampling=working.spacing).astype(np.float32)
     markers = _cores(distance, away)
     if markers is None:
-        raise _one_lung()
+        return None
     flooded = sitk.MorphologicalWatershedFromMarkers(
         sitk.GetImageFromArray(_relief(hu, away)),
         sitk.GetImageFromArray(markers),
@@ -152,7 +152,12 @@ def _mean_away(part: Mask, away: npt.NDArray[np.float64]) -> float:
     return float(np.average(away, weights=part.sum(axis=(1, 2))))
 
 
-def _one_lung() -> InputRefusedError:
+def _refusal(found_ml: float) -> InputRefusedError:
+    """Say what is missing: a second lung, or any (cavities of a head are no lung)."""
+    if found_ml >= LONE_LUNG_ML:
+        return InputRefusedError(
+            "ONE_LUNG_FOUND", "only one lung was found; left and right cannot be reported apart"
+        )
     return InputRefusedError(
-        "ONE_LUNG_FOUND", "only one lung was found; left and right cannot be reported apart"
+        "NO_LUNGS_FOUND", "no air-filled lungs were found in the volume (is it a chest CT?)"
     )
