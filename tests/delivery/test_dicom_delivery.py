@@ -251,11 +251,28 @@ def test_an_open_circuit_is_left_alone(house: JobPayload, tmp_path: Path) -> Non
             wait_until(lambda: state(house, result_id) == "DELIVERED")
 
 
+def test_a_destination_that_works_again_gets_all_that_waited(
+    house: JobPayload, tmp_path: Path
+) -> None:
+    job, other = house.job(), house.job()
+    house.write(job, 1)
+    house.write(other, 1)
+    slow = replace(QUICK, backoff=Backoff(1e5, 1e6), circuit_limit=10)
+    (waiting,) = house.register(job)
+    port = free_port()
+    ae = AeFolder(tmp_path / "ae", [peer("PACS", port, "SCRIPTED")])
+    with delivering(worker(house.database, house.data_dir, ae.live, slow)):
+        wait_until(lambda: state(house, waiting) == "WAITING")
+        with running_scripted_scp(port=port):
+            (fresh,) = house.register(other)
+            wait_until(lambda: {state(house, r) for r in (waiting, fresh)} == {"DELIVERED"})
+
+
 def test_a_changed_configuration_takes_effect_at_once(house: JobPayload, tmp_path: Path) -> None:
     job = house.job()
     house.write(job, 1)
     (result_id,) = house.register(job)
-    slow = replace(QUICK, backoff=Backoff(1e5, 1e6))
+    slow = replace(QUICK, backoff=Backoff(1e5, 1e6), circuit_limit=1)
     with running_scripted_scp() as scp:
         ae = AeFolder(tmp_path / "ae", [peer("PACS", scp.port, "WRONG")])
         with delivering(worker(house.database, house.data_dir, ae.live, slow)):
@@ -264,7 +281,7 @@ def test_a_changed_configuration_takes_effect_at_once(house: JobPayload, tmp_pat
             ae.change([])
             wait_until(lambda: "no destination" in house.result(result_id).reason)
             assert "'pacs'" in house.result(result_id).reason
-            ae.change([peer("Pacs", scp.port, scp.aet)])
+            ae.change([peer("PACS", scp.port, scp.aet)])
             wait_until(lambda: state(house, result_id) == "DELIVERED")
 
 
