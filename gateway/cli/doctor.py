@@ -142,11 +142,7 @@ def _destinations(found: GatewaySettings) -> Iterator[Finding]:
 def _destination(destination: Destination) -> Finding:
     name = f"destination {destination.name}"
     if destination.folder is not None:
-        folder = destination.folder
-        while not folder.exists():
-            folder = folder.parent
-        writable = os.access(folder, os.W_OK | os.X_OK)
-        return Finding(name, writable, f"{folder} is {'' if writable else 'not '}writable")
+        return _folder(name, destination.folder)
     from gateway.dicom.limits import RequestorTimeouts
     from gateway.dicom.peer import Peer
     from gateway.dicom.scu import echo
@@ -164,6 +160,14 @@ def _destination(destination: Destination) -> Finding:
     except GatewayError as error:
         return Finding(name, False, str(error))
     return Finding(name, True, f"{peer} answers C-ECHO in {1000 * seconds:.0f} ms")
+
+
+def _folder(name: str, folder: Path) -> Finding:
+    # Delivery makes no folder: a share that is not mounted must not be filled in its place.
+    if not folder.is_dir():
+        return Finding(name, False, f"{folder} is not there: create or mount it")
+    writable = os.access(folder, os.W_OK | os.X_OK)
+    return Finding(name, writable, f"{folder} is {'' if writable else 'not '}writable")
 
 
 def _executor(found: GatewaySettings) -> Finding:

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-PLAIN_WIDTH = 250
-"""Width when the output is no terminal: a pipe must not lose columns."""
+PLAIN_WIDTH = 20_000
+"""Width when the output is no terminal: a record stays on one line, for grep and awk."""
 
 _COLOURS = {
     "HEALTHY": "green", "DELIVERED": "green", "COMMITTED": "green", "ROUTED": "green",
@@ -32,6 +32,16 @@ def console() -> Console:
     return Console(width=width, highlight=False, soft_wrap=False)
 
 
+def _print(made: Table) -> None:
+    out = console()
+    if out.is_terminal:
+        out.print(made)
+        return
+    with out.capture() as captured:
+        out.print(made)
+    sys.stdout.writelines(line.rstrip() + "\n" for line in captured.get().splitlines())
+
+
 def as_json(value: Any) -> None:
     """Print ``value`` as JSON."""
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
@@ -44,7 +54,7 @@ def table(rows: Iterable[Mapping[str, Any]], columns: Columns, *, title: str = "
         made.add_column(name.replace("_", " ").upper(), no_wrap=name in {"id", "time"})
     for row in rows:
         made.add_row(*(cell(row.get(name), name) for name in columns))
-    console().print(made)
+    _print(made)
 
 
 def fields(record: Mapping[str, Any], names: Columns) -> None:
@@ -56,7 +66,7 @@ def fields(record: Mapping[str, Any], names: Columns) -> None:
         value = record.get(name)
         if value not in (None, "", [], {}):
             made.add_row(name.replace("_", " "), cell(value, name))
-    console().print(made)
+    _print(made)
 
 
 def heading(text: str) -> None:

@@ -75,7 +75,7 @@ class Report:
 
     def body(self) -> dict[str, Any]:
         """As ``/health`` shows it."""
-        parts = {n: {"status": p.condition, **p.detail} for n, p in self.parts.items()}
+        parts = {n: {**p.detail, "status": p.condition} for n, p in self.parts.items()}
         return {"status": self.condition, "ready": self.ready, "parts": parts}
 
 

@@ -18,6 +18,7 @@ from gateway.cli.dicom import peer_of
 from gateway.cli.errors import CliError
 from gateway.cli.main import app
 from tests.cli.conftest import Gateway
+from tests.web.conftest import Site
 
 APPLICATIONS = """
 applications:
@@ -199,7 +200,8 @@ def test_rules_are_explained_for_files(gateway: Gateway, settings: Path, study: 
     assert "known: LUNG_CT" in done.stderr
 
 
-def test_doctor_finds_nothing_wrong(gateway: Gateway, settings: Path) -> None:
+def test_doctor_finds_nothing_wrong(gateway: Gateway, settings: Path, home: Path) -> None:
+    (home / "ae_config" / "results").mkdir()
     free = {"GATEWAY_DICOM__PORT": "0", "GATEWAY_HTTP__PORT": "0"}
     done = gateway("doctor", "--json", **free)
     findings = {item["check"]: item for item in json.loads(done.stdout)}
@@ -231,9 +233,27 @@ def test_doctor_names_each_problem(gateway: Gateway, settings: Path, home: Path)
         for item in json.loads(done.stdout)
         if item["status"] == "problem"
     }
-    assert set(problems) == {"port dicom", "disk", "database", "destination PACS", "machine"}
+    assert set(problems) == {
+        "port dicom",
+        "disk",
+        "database",
+        "destination PACS",
+        "destination results",
+        "machine",
+    }
     assert "in use" in problems["port dicom"]
     assert "not a database" in problems["database"]
+    assert "create or mount it" in problems["destination results"]
+
+
+def test_doctor_knows_the_ports_of_the_running_gateway(
+    gateway: Gateway, settings: Path, site: Site
+) -> None:
+    port = str(site.client.base_url.port)
+    done = gateway("doctor", "--json", GATEWAY_DICOM__PORT="0", GATEWAY_HTTP__PORT=port)
+    findings = {item["check"]: item for item in json.loads(done.stdout)}
+    assert findings["port http"]["status"] == "ok"
+    assert "by the running gateway" in findings["port http"]["detail"]
 
 
 @pytest.mark.peers
@@ -255,6 +275,7 @@ def test_echo_and_send_to_dcmtk(gateway: Gateway, storescp: tuple[int, Path], st
 def test_doctor_calls_a_real_destination(
     gateway: Gateway, settings: Path, home: Path, storescp: tuple[int, Path]
 ) -> None:
+    (home / "ae_config" / "results").mkdir()
     (home / "ae_config" / "more.yaml").write_text(
         f"destinations:\n- {{name: PACS, ae-title: PACS, host: 127.0.0.1, port: {storescp[0]}}}\n"
     )

@@ -142,8 +142,9 @@ def test_the_status_is_retained_online_and_offline_after_a_stop(
 
 
 @pytest.mark.peers
-def test_a_killed_gateway_is_told_offline_by_the_last_will(
-    broker: Mosquitto, database: Database, tmp_path: Path
+@pytest.mark.crash
+def test_a_killed_gateway_is_told_offline_and_loses_no_event(
+    broker: Mosquitto, database: Database, subscriber: Subscriber
 ) -> None:
     code = textwrap.dedent(
         f"""
@@ -151,21 +152,31 @@ def test_a_killed_gateway_is_told_offline_by_the_last_will(
         from gateway.database.engine import Database
         from gateway.events.mqtt import Publisher
         from gateway.events.wake import Wakeups
-        Publisher(Database({str(database.url)!r}), Wakeups(), {broker.url!r}, "hospital").start()
+        database = Database({str(database.url)!r})
+        Publisher(database, Wakeups(), {broker.url!r}, "hospital/gateway").start()
         time.sleep(60)
         """
     )
-    hears = Subscriber(broker.port, "hospital/gateway/status")
+    write(database, 600)
     process = subprocess.Popen([sys.executable, "-c", code])
     try:
-        wait_until(lambda: len(hears.heard) == 1, 15, "online")
+        wait_until(lambda: len(numbers(subscriber)) >= 60, 15, "some events")
         process.kill()
-        wait_until(lambda: len(hears.heard) == 2, 10, "the last will")
-        assert hears.heard[1][1] == {"state": "offline"}
+        status = "hospital/gateway/gateway/status"
+        wait_until(lambda: len(subscriber.bodies(status)) == 2, 10, "the last will")
+        assert [body["state"] for body in subscriber.bodies(status)] == ["online", "offline"]
     finally:
         process.kill()
         process.wait()
-        hears.close()
+    assert 0 < mqtt.waiting(database) < 600
+    again = Publisher(database, Wakeups(), broker.url, "hospital/gateway")
+    again.start()
+    try:
+        wait_until(lambda: mqtt.waiting(database) == 0, 15, "all marked")
+        wait_until(lambda: len(set(numbers(subscriber))) == 600, 10, "600 events")
+    finally:
+        again.stop()
+    assert list(dict.fromkeys(numbers(subscriber))) == list(range(600))
 
 
 def test_the_publisher_waits_for_a_broker_that_is_not_there(

@@ -86,17 +86,22 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, seed.Story
 
 
 @pytest.fixture
-def site(tmp_path: Path, template: tuple[Path, seed.Story]) -> Iterator[Site]:
-    folder = tmp_path / "data"
+def site(tmp_path: Path, template: tuple[Path, seed.Story], database_url: str) -> Iterator[Site]:
+    folder, told = tmp_path / "data", template[1]
     shutil.copytree(template[0], folder)
     database = Database(sqlite_url(folder / "gateway.db"))
+    if not database_url.startswith("sqlite"):
+        database.close()
+        database = Database(database_url)
+        database.create()
+        told = seed.story(database, folder)
     acted: list[str] = []
     given = services(folder, database, acted)
     server = HttpServer(create_app(given), "127.0.0.1", 0)
     server.start()
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{server.port}", trust_env=False) as client:
-            yield Site(client, database, given, template[1], acted)
+            yield Site(client, database, given, told, acted)
     finally:
         server.stop()
         database.close()
