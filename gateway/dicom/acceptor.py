@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import socket
 import time
 from dataclasses import dataclass
@@ -92,6 +93,7 @@ class Acceptor:
         self._caller: Caller | None = None
         self._opened_at = 0.0
         self._counts = Counts()
+        self._message_until = math.inf
 
     @property
     def snapshot(self) -> Snapshot | None:
@@ -233,6 +235,7 @@ class Acceptor:
                 )
             wire.allow(limits.pdu_seconds)
             assembler.p_data(length)
+            self._watch_message(assembler)
             return True
         if what not in (Action.RELEASE, Action.PEER_ABORT):
             raise violation(State.ESTABLISHED, kind)
@@ -244,6 +247,15 @@ class Acceptor:
         if assembler.in_message:
             raise ProtocolViolation("A-RELEASE-RQ in the middle of a message", reason=2)
         return False
+
+    def _watch_message(self, assembler: Assembler) -> None:
+        """Bound the time from a message's first PDU to its last."""
+        if not assembler.in_message:
+            self._message_until = math.inf
+        elif self._message_until == math.inf:
+            self._message_until = time.monotonic() + self._limits.message_seconds
+        elif time.monotonic() > self._message_until:
+            raise TooSlow(f"a message took over {self._limits.message_seconds:g} seconds")
 
     def _try_abort(self, source: int, reason: int) -> None:
         try:

@@ -10,6 +10,7 @@ import struct
 from dataclasses import dataclass
 
 from gateway.dicom.errors import ProtocolViolation
+from gateway.dicom.pdu import text
 
 MAX_COMMAND_LENGTH = 16384
 """Longest command set taken, in bytes; the largest the standard allows are under 1 kB."""
@@ -50,7 +51,7 @@ class Command:
 
     def text(self, element: int) -> str:
         """The string value of ``element`` without padding; empty when absent."""
-        return self.elements.get(element, b"").decode("ascii", "replace").strip(" \0")
+        return text(self.elements.get(element, b""))
 
     @property
     def field(self) -> int:
@@ -123,14 +124,13 @@ def response(command: Command, status: int, comment: str = "") -> bytes:
         0x0800: us(NO_DATA_SET),
         0x0900: us(status),
     }
-    sop_class, sop_instance = command.sop_class_uid, command.sop_instance_uid
-    if sop_class:
-        elements[0x0002] = sop_class.encode("ascii", "replace")
-    if sop_instance:
-        elements[0x1000] = sop_instance.encode("ascii", "replace")
+    for affected, requested in ((0x0002, 0x0003), (0x1000, 0x1001)):
+        echoed = command.elements.get(affected) or command.elements.get(requested)
+        if echoed:
+            elements[affected] = echoed
     if comment:
-        text = comment.encode("ascii", "replace")[:64]
-        elements[0x0902] = text if len(text) % 2 == 0 else text[:63] + b" "
+        remark = text(comment.encode("ascii", "replace"))[:64].replace("\\", "/").encode("ascii")
+        elements[0x0902] = remark + b" " * (len(remark) % 2)
     return encode(elements)
 
 

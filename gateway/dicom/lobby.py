@@ -115,9 +115,17 @@ class Lobby:
         self._selector.register(sock, selectors.EVENT_READ)
 
     def _hand_on(self, sock: socket.socket) -> None:
+        if sock not in self._waiting:
+            return  # dropped earlier in this turn, to make room
         _, address = self._waiting[sock]
         self._forget(sock)
-        self._greet(sock, address)
+        try:
+            self._greet(sock, address)
+        except Exception:
+            # The boundary between one connection and all others: no thread or memory for this
+            # one must not end the accept loop.
+            log.exception("a connection cannot be served", extra={"host": address[0]})
+            sock.close()
 
     def _forget(self, sock: socket.socket) -> None:
         self._selector.unregister(sock)

@@ -8,6 +8,7 @@ rest.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ HEADER = struct.Struct(">BxL")
 
 _ITEM = struct.Struct(">BxH")
 _FIXED = struct.Struct(">H2x16s16s32x")
+
+_UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 
 APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
 """The DICOM application context name (PS3.7 A.2.1)."""
@@ -164,7 +167,7 @@ def decode_request(body: memoryview) -> AssociateRequest:
     user = UserInformation(0, "", "")
     for kind, value in _items(body[_FIXED.size :]):
         if kind == 0x10:
-            application_context = _uid(value)
+            application_context = text(value)
         elif kind == 0x20:
             contexts.append(_proposed(value))
         elif kind == 0x50:
@@ -213,16 +216,16 @@ def _fixed(body: memoryview) -> tuple[int, str, str]:
     if len(body) < _FIXED.size:
         raise ProtocolViolation("an A-ASSOCIATE PDU is too short for its fixed fields")
     version, called, calling = _FIXED.unpack_from(body)
-    return version, _title(called), _title(calling)
+    return version, text(called), text(calling)
 
 
-def _title(raw: bytes) -> str:
-    # Leading and trailing spaces are not significant; some peers pad with NUL (PS3.8 9.3.2).
-    return raw.decode("ascii", "replace").strip(" \0")
+def text(raw: bytes | memoryview) -> str:
+    """A string a peer sent, without padding and with ``?`` for what is not printable ASCII.
 
-
-def _uid(value: memoryview) -> str:
-    return bytes(value).decode("ascii", "replace").strip(" \0")
+    It goes into records, logs and events, where a NUL or an escape sequence does harm.
+    """
+    plain = bytes(raw).decode("ascii", "replace").strip(" \0")
+    return plain if plain.isprintable() and plain.isascii() else _UNPRINTABLE.sub("?", plain)
 
 
 def _items(data: memoryview) -> Iterator[tuple[int, memoryview]]:
@@ -246,9 +249,9 @@ def _proposed(value: memoryview) -> ProposedContext:
     syntaxes: list[str] = []
     for kind, inner in _items(value[4:]):
         if kind == 0x30:
-            abstract = _uid(inner)
+            abstract = text(inner)
         elif kind == 0x40:
-            syntaxes.append(_uid(inner))
+            syntaxes.append(text(inner))
     return ProposedContext(value[0], abstract, tuple(syntaxes))
 
 
@@ -258,7 +261,7 @@ def _answered(value: memoryview) -> AnsweredContext:
     syntax = ""
     for kind, inner in _items(value[4:]):
         if kind == 0x40:
-            syntax = _uid(inner)
+            syntax = text(inner)
     return AnsweredContext(value[0], value[2], syntax)
 
 
@@ -270,13 +273,13 @@ def _user(value: memoryview) -> UserInformation:
         if kind == 0x51 and len(inner) == 4:
             max_pdu = struct.unpack(">L", inner)[0]
         elif kind == 0x52:
-            class_uid = _uid(inner)
+            class_uid = text(inner)
         elif kind == 0x53 and len(inner) == 4:
             asynchronous = struct.unpack(">HH", inner)
         elif kind == 0x54:
             roles.append(_role(inner))
         elif kind == 0x55:
-            version = _uid(inner)
+            version = text(inner)
     return UserInformation(max_pdu, class_uid, version, asynchronous, tuple(roles))
 
 
@@ -284,4 +287,4 @@ def _role(value: memoryview) -> Role:
     length = int.from_bytes(value[:2], "big")
     if len(value) < length + 4:
         raise ProtocolViolation("a role selection sub-item is cut off (PS3.7 D.3.3.4)")
-    return Role(_uid(value[2 : 2 + length]), value[2 + length] == 1, value[3 + length] == 1)
+    return Role(text(value[2 : 2 + length]), value[2 + length] == 1, value[3 + length] == 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import logging
+import resource
 import threading
 import time
 from socket import socket
@@ -125,7 +126,7 @@ class StorageScp:
         self._lobby = Lobby(
             listener,
             self._greet,
-            seats=self._limits.half_open,
+            seats=_seats(self._limits.half_open),
             silence_seconds=self._limits.artim_seconds,
         )
         self._lobby_thread = threading.Thread(
@@ -167,7 +168,12 @@ class StorageScp:
         )
         with self._lock:
             self._threads[thread] = acceptor
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:
+            with self._lock:
+                del self._threads[thread]
+            raise
 
     def _run(self, acceptor: Acceptor) -> None:
         try:
@@ -175,3 +181,12 @@ class StorageScp:
         finally:
             with self._lock:
                 self._threads.pop(threading.current_thread(), None)
+
+
+def _seats(wanted: int) -> int:
+    """Silent connections to keep: at most a quarter of the descriptors this process may have.
+
+    The rest is for associations and their files: a flood of connections must not fail a write.
+    """
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return wanted if soft == resource.RLIM_INFINITY else max(16, min(wanted, soft // 4))

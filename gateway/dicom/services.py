@@ -10,7 +10,11 @@ from gateway.dicom.dimse import Command
 from gateway.dicom.errors import ProtocolViolation
 from gateway.dicom.negotiation import Context
 from gateway.dicom.sop_classes import Kind
+from gateway.events.faults import point
 from gateway.payloads.receiving import Arrival, Incoming, Spool
+
+FAULT_POINTS = ("store.answer.before", "store.answer.after")
+"""Durable but not acknowledged, and acknowledged: where a test may end the process."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,11 @@ class Requests:
         if command.field == dimse.C_STORE_RQ:
             self._count(status)
         answer = dimse.response(command, status, comment)
+        if command.field == dimse.C_STORE_RQ:
+            point("store.answer.before")
         self._send(dimse.command_pdu(context.id, answer))
+        if command.field == dimse.C_STORE_RQ:
+            point("store.answer.after")
 
     def abandon(self) -> None:
         """Forget the instance under way, if any: the association ended within it."""

@@ -93,3 +93,13 @@ def test_a_response_echoes_and_comments() -> None:
     assert answer.text(0x1000) == "1.2.3"
     assert answer.text(0x0902) == "x" * 64
     assert not answer.has_data_set
+
+
+def test_what_a_peer_says_is_printable_and_its_uids_are_echoed_raw() -> None:
+    hostile = pdu.decode_request(memoryview(encoded().replace(b"CT1 ", b"C\n\x1b1"))[6:])
+    assert hostile.calling_ae == "C??1"
+    command = dimse.decode(store_command("1.2\x00\n3"))
+    assert command.sop_instance_uid == "1.2??3"
+    answer = dimse.decode(dimse.response(command, 0xC000, "a\\b\nc"))
+    assert answer.elements[0x1000] == b"1.2\0\n3"
+    assert answer.elements[0x0902] == b"a/b?c "

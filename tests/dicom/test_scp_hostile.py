@@ -211,3 +211,14 @@ def test_silent_connections_hold_no_thread_and_nobody_up(
 def test_the_state_table_knows_every_pdu_in_every_state() -> None:
     assert len(TABLE) == len(State) * len(pdu.PduType)
     assert action(State.ESTABLISHED, 0x55) is Action.UNRECOGNIZED
+
+
+def test_an_endless_message_ends_by_its_time(stations: Callable[..., Station]) -> None:
+    station = stations(limits=Limits(message_seconds=0.3, linger_seconds=0.2))
+    parrot = Parrot(station.port)
+    parrot.associate()
+    parrot.say(p_data(pdv(1, COMMAND, command=True)))
+    piece = p_data(pdv(1, b"ab", last=False))
+    assert refuses_in_the_end(parrot, [piece] * 1000, 0.02)
+    ended(station, "a message took over 0.3 seconds in the middle of a message")
+    parrot.close()
