@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.errors import Permanent
+from gateway.operators.register_results import command
 from gateway.results import registration
 from gateway.results.registry import Registration, RegistrationError, collect
 from tests.support.job_payload import DEFINITION, JobPayload, fresh_uid, write_instance
@@ -191,3 +192,23 @@ def test_registered_files_are_flushed(house: JobPayload, monkeypatch: pytest.Mon
     expected = ["", "operators", "operators/writer", "operators/writer/seg"]
     expected += [f"operators/writer/seg/000{n}.dcm" for n in (1, 2)]
     assert {str(folder / name) for name in expected} <= flushed
+
+
+def test_the_operator_that_ships_is_understood(house: JobPayload) -> None:
+    job = house.job()
+    house.write(job, 2)
+    folder = house.folder(job)
+    report = folder / "operators" / "writer" / "report"
+    report.mkdir()
+    (report / "r.txt").write_text("x")
+    environ = {
+        "NVIDIA_CLARA_INPUTPATHS": f"seg:{folder}/operators/writer/seg;report:{report}",
+        "NVIDIA_CLARA_RESULTS": str(folder / "operators" / "register" / ".clara-results.json"),
+    }
+    assert command.main(["--data", '["PACS", "ARCHIVE"]'], environ) == 0
+    assert command.main(["--agent", "renderserver"], environ) == 0
+    first, second = collect(folder, DEFINITION, "register")
+    assert (first.agent, first.parameters) == ("ClaraSCU", ("PACS", "ARCHIVE"))
+    assert (second.agent, second.parameters) == ("renderserver", None)
+    names = ["seg/0001.dcm", "seg/0002.dcm", "report/r.txt"]
+    assert [f.path for f in first.files] == [f"operators/writer/{name}" for name in names]

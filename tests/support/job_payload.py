@@ -61,10 +61,12 @@ class JobPayload:
 
     data_dir: Path
     jobs: list[str] = field(default_factory=list)
+    url: str = ""
+    """Of the database; empty = SQLite in ``data_dir``."""
 
     def __post_init__(self) -> None:
         self.data_dir.mkdir(parents=True, exist_ok=True)
-        self.database = Database(sqlite_url(self.data_dir / "gateway.db"))
+        self.database = Database(self.url or sqlite_url(self.data_dir / "gateway.db"))
         self.database.create()
 
     def job(self) -> str:
