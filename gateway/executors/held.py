@@ -1,8 +1,13 @@
 """A sandbox that holds its program back until it is released.
 
-bubblewrap waits for a byte (``--block-fd``) before it executes the program.  Meanwhile its pid
-namespace is opened and put under limits, so the program never runs unlimited and can be ended as a
-whole: with the first process of its namespace the kernel ends every other one.
+Inside, a shell stands at a gate: it says over a socket, its standard input, that it is there, waits
+for a word, and becomes the program.  Meanwhile the pid namespace is opened and put under limits, so
+the program never runs unlimited and can be ended as a whole: with the first process of its
+namespace the kernel ends every other one.
+
+If the gateway is killed while the shell waits, the socket ends and so does the shell.  Once it is
+released, bubblewrap has tied the namespace's life to the gateway's thread (PR_SET_PDEATHSIG), which
+it does too late for its own ``--block-fd`` to be the gate.  So no program outlives the gateway.
 """
 
 from __future__ import annotations
@@ -13,6 +18,7 @@ import logging
 import os
 import select
 import signal
+import socket
 import subprocess
 import time
 from dataclasses import dataclass
@@ -23,6 +29,9 @@ from gateway.executors.limits import Cage
 from gateway.executors.sandbox import Bubblewrap, Plan, SandboxError, passwd_files
 
 log = logging.getLogger(__name__)
+
+_GATE = ("/bin/sh", "-c", 'echo ready >&0 && read -r go && exec "$@" </dev/null', "operator")
+"""The shell at the gate; the program and its arguments follow."""
 
 SETUP_SECONDS = 60.0
 """Longest wait for the sandbox's namespaces."""
@@ -42,33 +51,41 @@ class Sandbox:
     init_pid: int
     space: str
     """The pid namespace."""
-    gate_read: IO[bytes]
-    gate_write: IO[bytes]
+    gate: socket.socket
     released: bool = False
 
     def confine(self, cage: Cage) -> bool:
-        """Put all limits on it, before :meth:`release`; False if it failed already."""
+        """Wait for the program at its gate and put all limits on it, before :meth:`release`.
+
+        False if the sandbox failed on the way (a folder to show is missing, say).
+        """
+        self.gate.settimeout(SETUP_SECONDS)
         try:
-            limits.common_limits(self.init_pid)
-            cage.enter(self.init_pid)
-        except ProcessLookupError:
+            if not self.gate.recv(16):
+                return False
+            for pid in (self.init_pid, *procfs.children(self.init_pid, self.space)):
+                limits.common_limits(pid)
+                cage.enter(pid)
+        except (ProcessLookupError, ConnectionError, TimeoutError):
             return False
+        return self._tied()
+
+    def _tied(self) -> bool:
+        """Wait until bubblewrap's first process inside waits for the program.
+
+        The step before that is the one that ties its life to ours.
+        """
+        deadline = time.monotonic() + SETUP_SECONDS
+        while procfs.state(self.init_pid) != "S":
+            if procfs.ended(self.init, 0.001) or time.monotonic() > deadline:
+                return False
         return True
 
     def release(self) -> None:
         """Let the program be executed."""
         self.released = True
-        self.gate_write.write(b"1")
-
-    def ran(self) -> bool:
-        """True when the program's turn came; to be asked after its end.
-
-        The byte is still there when bubblewrap failed before (a folder to show was missing).
-        """
-        if not self.released:
-            return False
-        ready, _, _ = select.select([self.gate_read], [], [], 0)
-        return not ready
+        with contextlib.suppress(ConnectionError):  # it was killed at the gate
+            self.gate.sendall(b"go\n")
 
     def terminate(self) -> bool:
         """Ask every process of the program to end; False if there is none yet."""
@@ -99,30 +116,31 @@ def hold(stack: contextlib.ExitStack, bwrap: Bubblewrap, plan: Plan, mark: str) 
     :class:`SandboxError` when bubblewrap makes no namespace, OSError when the machine lacks
     something (processes, descriptors).
     """
-    gate_read, gate_write = _pipe(stack)
+    gate, inside = socket.socketpair()
+    stack.enter_context(gate)
+    stack.enter_context(inside)
     status_read, status_write = _pipe(stack)
     files = [_memory_file(stack, data) for data in passwd_files()]
     packed = b"".join(os.fsencode(a) + b"\0" for a in bwrap.arguments(plan, *files))
     arguments = _memory_file(stack, packed)
-    passed = (gate_read.fileno(), status_write.fileno(), arguments, *files)
     process = subprocess.Popen(
         [
             bwrap.path,
             # There is no such variable: the option only carries the mark, for all to see.
             *("--unsetenv", mark),
             *("--json-status-fd", str(status_write.fileno())),
-            *("--block-fd", str(gate_read.fileno())),
             *("--args", str(arguments)),
-            # Whatever the definition's command begins with, it is no option of bubblewrap's.
             "--",
+            *_GATE,
             *plan.command,
         ],
-        stdin=subprocess.DEVNULL,
+        stdin=inside.fileno(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         env={},
-        pass_fds=passed,
+        pass_fds=(status_write.fileno(), arguments, *files),
     )
+    inside.close()
     stack.callback(_reap, process)
     status_write.close()
     output = process.stdout
@@ -138,7 +156,7 @@ def hold(stack: contextlib.ExitStack, bwrap: Bubblewrap, plan: Plan, mark: str) 
     space = procfs.namespace(pid)
     if space is None or space == procfs.namespace(os.getpid()):
         raise SandboxError(_complaint(process, output))
-    sandbox = Sandbox(process, output, outer, init, pid, space, gate_read, gate_write)
+    sandbox = Sandbox(process, output, outer, init, pid, space, gate)
     stack.callback(sandbox.finish)
     return sandbox
 

@@ -124,7 +124,7 @@ class _Wait:
         self._drain()
         cage = self._guard.cage
         memory = self._out_of_memory or (not cage.watched and cage.exceeded(self._sandbox.space))
-        return Outcome(code, self._sandbox.ran(), self._stopped, memory)
+        return Outcome(code, self._sandbox.released, self._stopped, memory)
 
     def _timeout(self) -> float | None:
         """Milliseconds until the clock must be looked at; None = no need."""

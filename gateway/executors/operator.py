@@ -21,6 +21,9 @@ from gateway.pipelines.model import Operator
 
 log = logging.getLogger(__name__)
 
+_NOT_EXECUTED = (126, 127)
+"""Exit codes of a shell that cannot execute a program."""
+
 RETRY_SECONDS = 1.0
 """Wait before an operator that was lost is tried again."""
 
@@ -160,10 +163,9 @@ def _verdict(job: JobRun, operator: Operator, outcome: Outcome, sink: LogFile) -
 
 
 def _exit_reason(code: int, last_line: str) -> str:
-    # The one line of an operator's log that bubblewrap itself writes.
-    prefix = "bwrap: execvp "
-    if code == 1 and last_line.startswith(prefix):
-        return f"its program cannot be executed in the sandbox: {last_line.removeprefix(prefix)}"
+    if code in _NOT_EXECUTED and last_line.startswith("operator: "):
+        said = last_line.rpartition("exec: ")[2]
+        return f"exit code {code}: its program cannot be executed in the sandbox: {said}"
     if code > 128:
         try:
             return f"exit code {code} ({signal.Signals(code - 128).name})"

@@ -58,6 +58,24 @@ def namespace(pid: int) -> str | None:
         return None
 
 
+def state(pid: int) -> str | None:
+    """The process's state, a letter as in proc(5): ``S`` is sleeping; None if it is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(") ")[2][0]
+    except (OSError, IndexError):
+        return None
+
+
+def children(pid: int, space: str) -> list[int]:
+    """Children of the first process ``pid`` of the namespace ``space``."""
+    try:
+        text = Path(f"/proc/{pid}/task/{pid}/children").read_bytes()
+    except OSError:
+        # Some kernels have no such file; here nothing else can be in the namespace yet.
+        return [p for p in members(space) if p != pid]
+    return [int(p) for p in text.split()]
+
+
 def members(space: str) -> list[int]:
     """Processes of one pid namespace, as this machine numbers them."""
     return [pid for pid in pids() if namespace(pid) == space]

@@ -357,8 +357,8 @@ class Quiet:
 
 folder = Path(sys.argv[1])
 definition = parse(Path(sys.argv[2]).read_text(), "test.yaml")
-run = JobRun(sys.argv[3], 1, "n", "p", "c", definition, folder,
-             {"a": folder / "log"}, (), 1.0)
+logs = {o.name: folder / f"log-{o.name}" for o in definition.operators}
+run = JobRun(sys.argv[3], 1, "n", "p", "c", definition, folder, logs, (), 1.0)
 ProcessExecutor({"test/sh": ImageSettings(command=["sh"])}).start(run, Quiet(), lambda: None)
 threading.Event().wait()
 """
@@ -372,7 +372,9 @@ def test_operators_end_when_the_gateway_is_killed(tmp_path):
     command = [sys.executable, "-c", GATEWAY, str(folder), str(tmp_path / "p.yaml"), word]
     with subprocess.Popen(command) as gateway:
         try:
-            until(lambda: (folder / "log").exists() and "up" in (folder / "log").read_text(), 20)
+            until(
+                lambda: (folder / "log-a").exists() and "up" in (folder / "log-a").read_text(), 20
+            )
             token = mark(word, 1).encode()
             spaces = {procfs.namespace(p) for p in procfs.pids() if procfs._has(p, token)}
             (space,) = spaces - {procfs.namespace(os.getpid()), None}
@@ -382,6 +384,23 @@ def test_operators_end_when_the_gateway_is_killed(tmp_path):
     until(lambda: not alive(space), 5)
     ProcessExecutor().reap(word, 1)
     assert not [p for p in procfs.pids() if procfs._has(p, token)]
+
+
+@pytest.mark.crash
+def test_no_program_runs_on_when_the_gateway_is_killed_during_starts(tmp_path):
+    names = [f"a{i}" for i in range(6)]
+    text = "".join(step(name, "touch /output/ran; trap '' TERM; sleep 300") for name in names)
+    (tmp_path / "p.yaml").write_text(f"api-version: 0.4.0\nname: t\noperators:\n{text}")
+    for number in range(6):
+        folder, word = tmp_path / str(number), f"{number:032}"
+        (folder / "input").mkdir(parents=True)
+        token = mark(word, 1).encode()
+        command = [sys.executable, "-c", GATEWAY, str(folder), str(tmp_path / "p.yaml"), word]
+        with subprocess.Popen(command) as gateway:
+            until(lambda path=folder: (path / "operators").exists(), 20)
+            time.sleep(number * 0.015)
+            gateway.kill()
+        until(lambda word=token: not [p for p in procfs.pids() if procfs._has(p, word)], 5)
 
 
 def test_leftovers_of_a_dead_attempt_are_reaped(start):
