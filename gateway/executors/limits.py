@@ -139,8 +139,7 @@ class _Version2:
         return _tried(cls(base))
 
     def cage(self, name: str, memory_mb: int) -> Cage:
-        folder = self.base / name
-        folder.mkdir()
+        folder = _make(self.base / name)
         (folder / "memory.max").write_text(str(memory_mb << 20))
         for file, value in (
             ("memory.swap.max", "0"),
@@ -172,8 +171,7 @@ class _Version1:
         return None if memory is None else _tried(cls(memory, _version1_base(root, "pids")))
 
     def cage(self, name: str, memory_mb: int) -> Cage:
-        folder = self.memory / name
-        folder.mkdir()
+        folder = _make(self.memory / name)
         limit = str(memory_mb << 20)
         (folder / "memory.limit_in_bytes").write_text(limit)
         with contextlib.suppress(OSError):  # there only when the kernel counts swap
@@ -181,8 +179,7 @@ class _Version1:
         folders = [folder]
         if self.pids is not None:
             with contextlib.suppress(OSError):
-                (self.pids / name).mkdir()
-                folders.append(self.pids / name)
+                folders.append(_make(self.pids / name))
                 (self.pids / name / "pids.max").write_text(str(MAX_PROCESSES))
         return _Group(tuple(folders), folder / "memory.oom_control")
 
@@ -212,6 +209,14 @@ def _tried(limiter: _Version1 | _Version2) -> Limiter | None:
 def _sweep(base: Path, prefix: str) -> None:
     for folder in base.glob(f"{prefix}*"):
         _remove(folder)
+
+
+def _make(folder: Path) -> Path:
+    """Make a group; one of a dead gateway, with its counts, goes first."""
+    if folder.exists():
+        _remove(folder)
+    folder.mkdir()
+    return folder
 
 
 def _remove(folder: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config.settings import ImageSettings
+from gateway.database.schema import new_id
 from gateway.executors import procfs
 from gateway.executors.limits import Watch
 from gateway.executors.operator import mark
@@ -392,7 +393,7 @@ def test_no_program_runs_on_when_the_gateway_is_killed_during_starts(tmp_path):
     text = "".join(step(name, "touch /output/ran; trap '' TERM; sleep 300") for name in names)
     (tmp_path / "p.yaml").write_text(f"api-version: 0.4.0\nname: t\noperators:\n{text}")
     for number in range(6):
-        folder, word = tmp_path / str(number), f"{number:032}"
+        folder, word = tmp_path / str(number), new_id()
         (folder / "input").mkdir(parents=True)
         token = mark(word, 1).encode()
         command = [sys.executable, "-c", GATEWAY, str(folder), str(tmp_path / "p.yaml"), word]
@@ -401,6 +402,7 @@ def test_no_program_runs_on_when_the_gateway_is_killed_during_starts(tmp_path):
             time.sleep(number * 0.015)
             gateway.kill()
         until(lambda word=token: not [p for p in procfs.pids() if procfs._has(p, word)], 5)
+        ProcessExecutor().reap(word, 1)
 
 
 def test_leftovers_of_a_dead_attempt_are_reaped(start):

@@ -9,7 +9,6 @@ import pytest
 from gateway.jobs.executor import End
 from gateway.pipelines.layout import results_file
 
-
 OURS = "{image: gateway/register-results, tag: 0.1.0}"
 CLARAS = """{image: nvcr.io/nvidia/clara/register-results, tag: 0.7.4-2008.1,
     command: [python, register.py, --agent, ClaraSCU, --data, '["PACS"]']}"""
