@@ -55,7 +55,8 @@ def _slice_spacing(geometries: Sequence[Geometry | None]) -> float | None:
     if normal is not None:
         steps = _steps(_along(normal, geometries))
         if steps:
-            return float(median(steps))
+            # What a file says in decimals comes back in decimals: 1.2, not 1.2000000000000028.
+            return round(float(median(steps)), 6)
     for key in ("spacing_between_slices", "thickness"):
         found = next((g[key] for g in geometries if g and g.get(key) is not None), None)
         if found is not None:
