@@ -39,6 +39,7 @@ from gateway.jobs.logs import Logs
 from gateway.jobs.payload_files import PayloadFiles
 from gateway.jobs.scheduler import Scheduler, Tempo
 from gateway.monitor import health, metrics
+from gateway.monitor.journal import Journal
 from gateway.payloads.actions import PayloadActions
 from gateway.payloads.assembler import Assembler
 from gateway.payloads.associations import Associations
@@ -164,6 +165,7 @@ class Gateway:
         }
         retention = Retention(self.database, self.folders, self.settings.retention, self._space)
         if "delivery" in self.roles:
+            self._work("journal", Journal(self.database, self.wakeups))
             self._delivery()
         if "scheduler" in self.roles:
             self._scheduler()

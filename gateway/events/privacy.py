@@ -42,6 +42,8 @@ _KEYS = frozenset(
 _PATIENT_FOLDER = re.compile(r"(\bdcm/)(?!\*)[^/\s\"']+(?=/)")
 # SQLAlchemy shows the bound values of a statement that failed.
 _BOUND_VALUES = re.compile(r"\[parameters: .*?\](?=\n|$)", re.DOTALL)
+# PostgreSQL quotes the values of the row that it refused.
+_REFUSED_VALUES = re.compile(r"^(\s*)(DETAIL|CONTEXT|unnamed portal parameter)\b.*$", re.MULTILINE)
 _DEPTH = 6
 
 
@@ -52,8 +54,10 @@ def is_patient_key(name: str) -> bool:
 
 
 def scrub_text(text: str) -> str:
-    """Hide the patient's folder name and bound values of SQL in a text for people."""
-    return _BOUND_VALUES.sub("[parameters hidden]", _PATIENT_FOLDER.sub(r"\1*", text))
+    """Hide the patient's folder name and the values of SQL in a text for people."""
+    text = _PATIENT_FOLDER.sub(r"\1*", text)
+    text = _BOUND_VALUES.sub("[parameters hidden]", text)
+    return _REFUSED_VALUES.sub(r"\1\2 hidden", text)
 
 
 def scrub(value: Any, depth: int = 0) -> Any:

@@ -22,7 +22,9 @@ class Topic(StrEnum):
     RESULTS = "results"
     """A result became deliverable."""
     EVENTS = "events"
-    """An event was recorded."""
+    """An event was recorded; wakes the publisher, and :attr:`JOURNAL` with it."""
+    JOURNAL = "journal"
+    """An event was recorded; wakes the log."""
 
 
 class Wakeups:
@@ -35,6 +37,8 @@ class Wakeups:
         """Wake the workers of ``topics``; call it after the transaction committed."""
         for topic in topics:
             self._events[topic].set()
+            if topic is Topic.EVENTS:
+                self._events[Topic.JOURNAL].set()
 
     def wait(self, topic: Topic, timeout: float) -> bool:
         """Wait for work of ``topic``, at most ``timeout`` seconds; True when woken.
