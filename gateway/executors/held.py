@@ -7,7 +7,8 @@ namespace the kernel ends every other one.
 
 If the gateway is killed while the shell waits, the socket ends and so does the shell.  Once it is
 released, bubblewrap has tied the namespace's life to the gateway's thread (PR_SET_PDEATHSIG), which
-it does too late for its own ``--block-fd`` to be the gate.  So no program outlives the gateway.
+it does too late for its own ``--block-fd`` to be the gate.  So no program outlives the gateway;
+bubblewrap itself may, held for good in an early step, until :func:`procfs.kill_marked` finds it.
 """
 
 from __future__ import annotations

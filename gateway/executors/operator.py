@@ -110,6 +110,7 @@ def _once(
             cage.close()
         return _verdict(job, operator, outcome, sink)
     except SandboxError as error:
+        sink.write(f"{error}\n".encode())
         return OperatorEnd(End.LOST, f"the sandbox could not be made: {error}")
     except OSError as error:
         return OperatorEnd(End.LOST, f"the operator could not be run: {error.strerror}")

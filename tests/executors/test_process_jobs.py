@@ -390,7 +390,8 @@ def test_operators_end_when_the_gateway_is_killed(tmp_path):
 @pytest.mark.crash
 def test_no_program_runs_on_when_the_gateway_is_killed_during_starts(tmp_path):
     names = [f"a{i}" for i in range(6)]
-    text = "".join(step(name, "touch /output/ran; trap '' TERM; sleep 300") for name in names)
+    nap = f"300.{os.getpid()}"
+    text = "".join(step(name, f"trap '' TERM; exec sleep {nap}") for name in names)
     (tmp_path / "p.yaml").write_text(f"api-version: 0.4.0\nname: t\noperators:\n{text}")
     for number in range(6):
         folder, word = tmp_path / str(number), new_id()
@@ -401,8 +402,10 @@ def test_no_program_runs_on_when_the_gateway_is_killed_during_starts(tmp_path):
             until(lambda path=folder: (path / "operators").exists(), 20)
             time.sleep(number * 0.015)
             gateway.kill()
-        until(lambda word=token: not [p for p in procfs.pids() if procfs._has(p, word)], 5)
+        time.sleep(0.1)
+        until(lambda: not [p for p in procfs.pids() if procfs._has(p, nap.encode())], 5)
         ProcessExecutor().reap(word, 1)
+        assert not [p for p in procfs.pids() if procfs._has(p, token)]
 
 
 def test_leftovers_of_a_dead_attempt_are_reaped(start):
