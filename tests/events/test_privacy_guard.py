@@ -44,5 +44,17 @@ def test_bound_values_of_sql_are_hidden() -> None:
     assert "(Background)" in scrub_text(text)
 
 
+def test_values_that_postgresql_quotes_are_hidden() -> None:
+    text = (
+        "(psycopg.errors.UniqueViolation) duplicate key value\n"
+        "DETAIL:  Key (called_ae, group_key)=(LUNG, DOE) already exists.\n"
+        'CONTEXT:  JSON data, line 1: ..."PatientName": "DOE^JOHN"...\n'
+        "unnamed portal parameter $7 = 'DOE'\n[SQL: INSERT]"
+    )
+    assert "DOE" not in scrub_text(text)
+    assert "UniqueViolation" in scrub_text(text)
+    assert "[SQL: INSERT]" in scrub_text(text)
+
+
 def test_times_are_utc_to_the_millisecond() -> None:
     assert rfc3339(0.25) == "1970-01-01T00:00:00.250Z"

@@ -109,7 +109,7 @@ def story(database: Database, data_dir: Path) -> Story:
     insert(
         database, schema.decisions, payload_id=received, revision=1, rule="lung density",
         config_version="0" * 64, outcome="MATCHED", expressions={"when": "true"},
-        values={"PatientName": PATIENT_NAME, "slope": float("inf")}, selected=[SERIES],
+        values={"PatientName": PATIENT_NAME, "slope": 2.5}, selected=[SERIES],
         elapsed_ms=1.5, job_id=job, decided_at=start + 9.5,
     )  # fmt: skip
     result = _result(database, sender, job, start)

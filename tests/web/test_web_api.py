@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from gateway.database import schema
 from gateway.database.schema import new_id
 from gateway.events.record import Kind, record
+from gateway.web.records import shown
 from tests.support import seed
 from tests.web.conftest import Site
 
@@ -27,8 +28,15 @@ def test_a_payload_is_described_with_everything_around_it(site: Site) -> None:
     ]
     assert found["associations"][0]["id"] == site.story.association
     assert found["jobs"][0]["id"] == site.story.job
-    assert found["decisions"][0]["values"]["slope"] == "inf"
+    assert found["decisions"][0]["values"]["slope"] == 2.5
     assert found["opened_at"].endswith("Z")
+
+
+def test_numbers_that_json_lacks_are_shown_by_name() -> None:
+    given = {"slope": float("inf"), "list": [float("nan"), 1.5], "text": "x"}
+    assert shown({"values": given}) == {
+        "values": {"slope": "inf", "list": ["nan", 1.5], "text": "x"}
+    }
 
 
 def test_a_job_says_why_it_started_and_how_its_operators_went(site: Site) -> None:

@@ -35,6 +35,6 @@ def test_no_patient_data_in_logs_metrics_health_or_the_status_page(
     # The statement that fails holds the accession number as a bound value.
     assert site.client.get("/api/v1/payloads", params=params).status_code == 500
     assert "a request failed" in written.getvalue()
-    assert "no such table: payloads" in written.getvalue()
+    assert "OperationalError" in written.getvalue() or "UndefinedTable" in written.getvalue()
     for text in (written.getvalue(), *shown):
         assert not [secret for secret in seed.SECRETS if secret in text]
