@@ -27,12 +27,26 @@ def register(app: typer.Typer) -> None:
 
 
 @config.command("check")
-def check(config_file: Config = None) -> None:
+def check(config_file: Config = None, as_json: Json = False) -> None:
     """Check gateway.yaml, ae_config and the pipelines; exit 2 with one line per fault."""
+    import dataclasses
+
     from gateway.cli import show
     from gateway.cli.checking import check_all
+    from gateway.cli.errors import USAGE
+    from gateway.config.document import ConfigError
 
-    show.lines(check_all(config_file))
+    try:
+        found = check_all(config_file)
+    except ConfigError as error:
+        if not as_json:
+            raise
+        show.as_json({"faults": [dataclasses.asdict(fault) for fault in error.faults]})
+        sys.exit(USAGE)
+    if as_json:
+        show.as_json({"faults": []})
+    else:
+        show.lines(found)
 
 
 @config.command("show")

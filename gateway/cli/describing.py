@@ -179,16 +179,36 @@ def pipeline(
     show.lines(found["definition"].splitlines())
 
 
-@app.command("quarantine")
-def quarantine(ctx: typer.Context, identifier: Identifier, as_json: Json = False) -> None:
-    """Describe a data set that could not be used."""
+def _plain(ctx: typer.Context, kind: str, identifier: str, as_json: bool) -> None:
     from gateway.cli import show
 
-    found = _get(ctx, f"/api/v1/quarantine/{_quoted(identifier)}")
+    found = _get(ctx, f"/api/v1/{kind}/{_quoted(identifier)}")
     if as_json:
         show.as_json(found)
     else:
         show.fields(found, list(found))
+
+
+@app.command("quarantine")
+def quarantine(ctx: typer.Context, identifier: Identifier, as_json: Json = False) -> None:
+    """Describe a data set that could not be used."""
+    _plain(ctx, "quarantine", identifier, as_json)
+
+
+@app.command("event")
+def event(ctx: typer.Context, identifier: Identifier, as_json: Json = False) -> None:
+    """Describe an event."""
+    _plain(ctx, "events", identifier, as_json)
+
+
+@app.command("destination")
+def destination(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(help="Its name.")],
+    as_json: Json = False,
+) -> None:
+    """Describe a destination and whether it is being tried."""
+    _plain(ctx, "destinations", name, as_json)
 
 
 @logs.command("job")

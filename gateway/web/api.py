@@ -225,6 +225,13 @@ def list_events(
     )  # fmt: skip
 
 
+@router.get("/events/{event_id}")
+def describe_event(services: Given, event_id: str) -> dict[str, Any]:
+    """Describe one event."""
+    found: dict[str, Any] = describe(services, details.event, "event", event_id)
+    return found
+
+
 @router.get("/decisions")
 def list_decisions(
     services: Given,
@@ -300,6 +307,15 @@ def list_destinations(services: Given) -> Items:
     for item in items:
         item["circuit"] = state.get(item["name"].lower())
     return Items(items=items)
+
+
+@router.get("/destinations/{name}")
+def describe_destination(services: Given, name: str) -> dict[str, Any]:
+    """Describe a destination with its circuit."""
+    for item in list_destinations(services).items:
+        if item["name"].lower() == name.lower():
+            return item
+    raise NotFound(f"There is no destination {name[:64]!r}.")
 
 
 @router.get("/sources")

@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection
 from gateway.database.schema import (
     associations,
     decisions,
+    events,
     instances,
     jobs,
     operators,
@@ -110,6 +111,11 @@ def pipeline(connection: Connection, identifier: str) -> Details | None:
 def quarantined(connection: Connection, identifier: str) -> Details | None:
     """An unusable data set: where it came from and why it is unusable."""
     return _one(connection, quarantine, identifier)
+
+
+def event(connection: Connection, identifier: str) -> Details | None:
+    """One event."""
+    return _one(connection, events, identifier)
 
 
 def log_files(connection: Connection, job_id: str) -> list[tuple[int, str, str]]:

@@ -157,6 +157,9 @@ def test_bad_rules_and_pipelines_are_told_together(
     assert done.returncode == 2
     assert "all.yaml:9: applications[0].rules[1].when" in done.stderr
     assert "copy.yaml:7: operators[0].inputt: unknown key" in done.stderr
+    done = gateway("config", "check", "--json")
+    assert done.returncode == 2
+    assert {fault["line"] for fault in json.loads(done.stdout)["faults"]} >= {7, 9}
 
 
 def test_a_rule_of_an_unknown_pipeline_is_named(

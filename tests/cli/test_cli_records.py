@@ -106,6 +106,15 @@ def test_every_description(site: Site, url: str, what: str) -> None:
     assert json.loads(done.stdout)["id"] == identifier
 
 
+def test_events_and_destinations_are_described(gateway: Gateway, url: str) -> None:
+    events = json.loads(gateway("--url", url, "list", "events", "--json").stdout)
+    found = gateway("--url", url, "describe", "event", events[0]["id"])
+    assert events[0]["kind"] in found.stdout
+    found = gateway("--url", url, "describe", "destination", "pacs", "--json")
+    assert json.loads(found.stdout)["port"] == 4242
+    assert gateway("--url", url, "describe", "destination", "nowhere").returncode == 3
+
+
 def test_what_is_not_there_ends_with_3(gateway: Gateway, url: str) -> None:
     done = gateway("--url", url, "describe", "payload", new_id())
     assert done.returncode == 3

@@ -57,8 +57,12 @@ def test_patient_data_is_dropped_and_the_mistake_is_named(
 
 def test_an_exception_is_one_json_line(log: logging.Logger) -> None:
     stream = written("json")
-    try:
+
+    def fail() -> None:
         raise ValueError("broken\nthing")
+
+    try:
+        fail()
     except ValueError:
         log.exception("failed")
     lines = stream.getvalue().splitlines()
