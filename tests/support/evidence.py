@@ -1,0 +1,41 @@
+"""What a gateway left on its disk, read beside it: records and spooled files."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.support.site import Site
+
+
+@dataclass(frozen=True)
+class Kept:
+    """One instance as the index and the spool have it."""
+
+    called: str
+    uid: str
+    sop_class: str
+    syntax: str
+    file: Path
+    digest: str
+
+
+def rows(site: Site, query: str, *values: Any) -> list[tuple[Any, ...]]:
+    """The answer of the gateway's own database, opened read-only."""
+    uri = f"file:{site.data / 'gateway.db'}?mode=ro"
+    with closing(sqlite3.connect(uri, uri=True, timeout=10)) as connection:
+        return connection.execute(query, values).fetchall()
+
+
+def kept(site: Site, called: str) -> dict[str, Kept]:
+    """Instances stored for a called AE title, by SOP Instance UID."""
+    found = rows(
+        site,
+        "SELECT called_ae, sop_instance_uid, sop_class_uid, transfer_syntax_uid, path, digest"
+        " FROM instances WHERE called_ae = ? AND state = 'STORED'",
+        called,
+    )
+    return {row[1]: Kept(*row[:4], site.data / row[4], row[5]) for row in found}
