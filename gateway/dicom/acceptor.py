@@ -13,6 +13,7 @@ from typing import Protocol
 from gateway.config.applications import AeConfig
 from gateway.dicom import pdu
 from gateway.dicom.errors import ConnectionLost, ProtocolViolation, TooSlow
+from gateway.dicom.flood import RejectionBudget
 from gateway.dicom.hosts import Hosts, canonical
 from gateway.dicom.limits import Limits
 from gateway.dicom.messages import Assembler
@@ -55,6 +56,7 @@ class Services:
     associations: Associations
     hosts: Hosts
     slots: Slots
+    rejections: RejectionBudget
     limits: Limits
     max_pdu: int
     reject_unknown_sources: bool
@@ -177,10 +179,15 @@ class Acceptor:
         self._wire.linger(self._limits.linger_seconds)
 
     def _reject(self, request: pdu.AssociateRequest, refused: Rejection) -> None:
-        log.warning("association rejected: %s", refused.text, extra=self._peer())
-        self._services.associations.rejected(
-            request.called_ae, request.calling_ae, self._host, self._port, refused.text
-        )
+        unrecorded = self._services.rejections.spend(self._host)
+        if unrecorded is not None:
+            text = refused.text
+            if unrecorded:
+                text += f" (and {unrecorded} more rejections of {self._host} before)"
+            log.warning("association rejected: %s", text, extra=self._peer())
+            self._services.associations.rejected(
+                request.called_ae, request.calling_ae, self._host, self._port, text
+            )
         self._wire.send(pdu.reject(*refused.codes))
         self._wire.linger(self._limits.linger_seconds)
 

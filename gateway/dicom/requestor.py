@@ -91,19 +91,8 @@ class Requestor:
         except BaseException:
             self._wire.close()
             raise
-        proposed = {context.id: context for context in contexts}
-        self.contexts = {
-            answer.id: Context(
-                answer.id,
-                kind(proposed[answer.id].abstract_syntax),
-                proposed[answer.id].abstract_syntax,
-                answer.transfer_syntax,
-            )
-            for answer in accept.contexts
-            if answer.result == pdu.ContextResult.ACCEPTED
-            and answer.id in proposed
-            and answer.transfer_syntax in proposed[answer.id].transfer_syntaxes
-        }
+        self.contexts = _accepted(contexts, accept)
+        """Accepted contexts by their ID."""
         self._piece = _piece_length(accept.user.max_pdu, max_pdu)
         self._answers = _Answers()
         self._assembler = Assembler(self._wire, self.contexts, self._answers)
@@ -285,6 +274,24 @@ def _connect(peer: Peer, timeouts: RequestorTimeouts) -> Wire:
         tick_seconds=min(1.0, timeouts.response_seconds / 2),
         block=_RECEIVE_BLOCK,
     )
+
+
+def _accepted(
+    proposed: Sequence[pdu.ProposedContext], accept: pdu.AssociateAccept
+) -> dict[int, Context]:
+    """The accepted contexts; an answer that was not proposed counts as refused."""
+    by_id = {context.id: context for context in proposed}
+    accepted = {}
+    for answer in accept.contexts:
+        asked = by_id.get(answer.id)
+        if asked is None or answer.result != pdu.ContextResult.ACCEPTED:
+            continue
+        if answer.transfer_syntax in asked.transfer_syntaxes:
+            abstract = asked.abstract_syntax
+            accepted[answer.id] = Context(
+                answer.id, kind(abstract), abstract, answer.transfer_syntax
+            )
+    return accepted
 
 
 def _piece_length(peer_max: int, own_max: int) -> int:

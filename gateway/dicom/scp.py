@@ -12,6 +12,7 @@ from socket import socket
 from gateway.config.live import LiveAeConfig
 from gateway.config.settings import DicomSettings
 from gateway.dicom.acceptor import Acceptor, Services, Snapshot
+from gateway.dicom.flood import RejectionBudget
 from gateway.dicom.hosts import Hosts
 from gateway.dicom.limits import Limits
 from gateway.dicom.lobby import Lobby, listen
@@ -93,6 +94,7 @@ class StorageScp:
             associations=associations,
             hosts=hosts or Hosts(),
             slots=self._slots,
+            rejections=RejectionBudget(),
             limits=self._limits,
             max_pdu=settings.max_pdu,
             reject_unknown_sources=settings.reject_unknown_sources,

@@ -67,9 +67,10 @@ def send(
     summary = Summary()
     instances = _look(paths, summary)
     summary.total = len(instances)
-    job = _Transfer(StoreSettings(peer, timeouts), instances, summary, progress)
+    job = _Transfer(_Target(peer, timeouts), instances, summary, progress)
     began = time.perf_counter()
-    shares = [instances[i::associations] for i in range(max(1, associations))]
+    count = max(1, associations)
+    shares = [instances[i::count] for i in range(count)]
     threads = [
         threading.Thread(target=job.run, args=(share,), name=f"dicom-send-{i}")
         for i, share in enumerate(shares[1:], 1)
@@ -85,7 +86,7 @@ def send(
 
 
 @dataclass(frozen=True)
-class StoreSettings:
+class _Target:
     """Whom to send to and how patiently."""
 
     peer: Peer
@@ -97,7 +98,7 @@ class _Transfer:
 
     def __init__(
         self,
-        settings: StoreSettings,
+        settings: _Target,
         instances: Sequence[Instance],
         summary: Summary,
         progress: Callable[[Progress], None] | None,

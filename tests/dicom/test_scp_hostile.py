@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import socket
 import struct
 import time
@@ -222,3 +223,33 @@ def test_an_endless_message_ends_by_its_time(stations: Callable[..., Station]) -
     assert refuses_in_the_end(parrot, [piece] * 1000, 0.02)
     ended(station, "a message took over 0.3 seconds in the middle of a message")
     parrot.close()
+
+
+def test_damaged_streams_end_and_leave_nothing(stations: Callable[..., Station]) -> None:
+    short = Limits(artim_seconds=0.2, idle_seconds=0.2, pdu_seconds=0.2, linger_seconds=0.05)
+    station = stations(limits=short)
+    chance = random.Random(7)  # noqa: S311 - repeatable damage, no secret
+    asked = pdu.encode_request(request())
+    message = p_data(pdv(1, COMMAND, command=True), pdv(1, bytes(300), last=False))
+    message += p_data(pdv(1, bytes(20)))
+    whole = asked + message * 2 + pdu.RELEASE_RQ
+    for number in range(150):
+        damaged = bytearray(whole)
+        for _ in range(chance.randrange(1, 4)):
+            # Odd numbers damage only what comes after a good association request.
+            at = chance.randrange(len(asked) if number % 2 else 0, len(damaged))
+            damaged[at] = chance.choice((0, 1, 2, 0x7F, 0xFF, chance.randrange(256)))
+        parrot = Parrot(station.port)
+        parrot.say(damaged)
+        if number % 3:
+            parrot.sock.shutdown(socket.SHUT_WR)
+        parrot.close()
+    end = time.monotonic() + 10
+    while station.scp._threads and time.monotonic() < end:
+        time.sleep(0.02)
+    assert not station.scp._threads
+    assert station.scp.active == 0
+    assert {record.state for record in station.records()} <= {"RELEASED", "ABORTED", "REJECTED"}
+    still_works(station)
+    kept = {item.path.name for item in station.spool.stored}
+    assert {path.name for path in station.spool.folder.iterdir()} == kept
