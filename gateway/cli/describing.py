@@ -105,18 +105,7 @@ def job(ctx: typer.Context, identifier: Identifier, as_json: Json = False) -> No
             "correlation_id",
         ),
     )
-    if found["decision"]:
-        show.heading("decision")
-        show.fields(
-            found["decision"], ("rule", "outcome", "expressions", "values", "selected", "error")
-        )
-    columns = "attempt name status started_at stopped_at seconds exit_code reason"
-    _section("operators", found["operators"], columns)
-    for operator in found["operators"]:
-        if operator["tail"]:
-            show.heading(f"last lines of {operator['name']}, attempt {operator['attempt']}")
-            show.lines(operator["tail"].splitlines())
-    _section("results", found["results"], "id destination agent state retries reason")
+    _how_it_went(found)
 
 
 @app.command("result")
@@ -239,3 +228,21 @@ def _section(title: str, rows: list[dict[str, Any]], columns: str) -> None:
     if rows:
         show.heading(title)
         show.table(rows, columns.split())
+
+
+def _how_it_went(found: dict[str, Any]) -> None:
+    """Print a job's decision, operators with their last lines, and results."""
+    from gateway.cli import show
+
+    if found["decision"]:
+        show.heading("decision")
+        show.fields(
+            found["decision"], ("rule", "outcome", "expressions", "values", "selected", "error")
+        )
+    columns = "attempt name status started_at stopped_at seconds exit_code reason"
+    _section("operators", found["operators"], columns)
+    for operator in found["operators"]:
+        if operator["tail"]:
+            show.heading(f"last lines of {operator['name']}, attempt {operator['attempt']}")
+            show.lines(operator["tail"].splitlines())
+    _section("results", found["results"], "id destination agent state retries reason")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,6 +11,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.web.problems import problem
+
+log = logging.getLogger(__name__)
 
 MAX_BODY = 64 * 1024
 """Largest request body, in bytes."""
@@ -29,7 +32,7 @@ class _TooLarge(Exception):  # noqa: N818 - internal signal
 
 
 class Guard:
-    """ASGI middleware around the whole application."""
+    """ASGI middleware around every route."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -45,11 +48,34 @@ class Guard:
             answer = problem(403, "This request comes from a page of another site.")
             await answer(scope, receive, _with_headers(send))
             return
+        if "\0" in scope["path"] or b"%00" in scope["query_string"]:
+            answer = problem(422, "The address holds a NUL character.")
+            await answer(scope, receive, _with_headers(send))
+            return
         length = headers.get("content-length", "0")
         if not length.isdigit() or int(length) > MAX_BODY:
             await _too_large()(scope, receive, _with_headers(send))
             return
-        await self._limited(scope, receive, _with_headers(send))
+        await self._answered(scope, receive, _with_headers(send))
+
+    async def _answered(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the application answer; its faults are logged once and answered as a problem."""
+        started = False
+
+        async def noted(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._limited(scope, receive, noted)
+        except Exception:  # the request's boundary: one that fails must not end the others
+            extra = {"method": scope["method"], "route": scope["path"]}
+            log.exception("a request failed", extra=extra)
+            if started:
+                raise
+            answer = problem(500, "The gateway failed at this request; its log says why.")
+            await answer(scope, receive, send)
 
     async def _limited(self, scope: Scope, receive: Receive, send: Send) -> None:
         seen = 0

@@ -191,7 +191,17 @@ def _cursor_of(cursor: str, listing: Listing) -> list[tuple[Any, sa.Column[Any]]
         raw = base64.urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
         order, key = json.loads(raw)
         wanted = (listing.order, listing.key)
-        pairs = [(c.type.python_type(v), c) for v, c in zip((order, key), wanted, strict=True)]
+        pairs = [(_of_type(v, c), c) for v, c in zip((order, key), wanted, strict=True)]
     except (ValueError, TypeError, binascii.Error, RecursionError, OverflowError) as error:
         raise BadCursor("The cursor is none that a page of this list gave.") from error
     return pairs
+
+
+def _of_type(value: Any, column: sa.Column[Any]) -> Any:
+    """Check a cursor's value: anybody may have written it."""
+    typed = column.type.python_type(value)
+    if isinstance(typed, int) and abs(typed) >= 2**63:
+        raise ValueError("beyond 64 bits")
+    if isinstance(typed, str) and "\0" in typed:
+        raise ValueError("a NUL character")
+    return typed

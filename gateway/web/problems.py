@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http
-import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,8 +13,6 @@ from starlette.exceptions import HTTPException
 
 from gateway.errors import GatewayError, Refused, Transient
 from gateway.web.listing import BadCursor
-
-log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -38,11 +35,10 @@ def problem(
 
 
 def install(app: FastAPI) -> None:
-    """Answer every error of ``app`` by a problem document."""
+    """Answer every error of ``app`` by a problem document; the guard answers the rest."""
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(GatewayError, _ours)
-    app.add_exception_handler(Exception, _unexpected)
 
 
 def _title(status: int) -> str:
@@ -83,12 +79,3 @@ async def _ours(_request: Request, error: Exception) -> JSONResponse:
         wait = max(1, round(error.retry_after or 1))
         return problem(503, str(error), headers={"Retry-After": str(wait)})
     return problem(409, str(error))
-
-
-async def _unexpected(request: Request, error: Exception) -> JSONResponse:
-    log.error(
-        "a request failed",
-        exc_info=error,
-        extra={"method": request.method, "route": request.url.path},
-    )
-    return problem(500, "The gateway failed at this request; its log says why.")

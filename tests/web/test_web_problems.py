@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import base64
+import json
 from typing import Any
 
 import httpx
@@ -43,6 +45,19 @@ def test_bad_parameters_are_422(site: Site, query: str) -> None:
     problem(site.client.get(f"/api/v1/payloads?{query}"), 422)
 
 
+@pytest.mark.parametrize("value", [[10**30, 1], [1, -(2**63)], ["x", 1], [1], [1, 2, 3], [None, 1]])
+def test_a_forged_cursor_is_422(site: Site, value: list[object]) -> None:
+    cursor = base64.urlsafe_b64encode(json.dumps(value).encode()).decode()
+    problem(site.client.get("/api/v1/events", params={"cursor": cursor}), 422)
+
+
+def test_a_nul_character_is_422(site: Site) -> None:
+    for path in ("/api/v1/jobs/a%00b", "/api/v1/payloads?study=1%002"):
+        problem(site.client.get(path), 422)
+    cursor = base64.urlsafe_b64encode(json.dumps([1.0, "a\0"]).encode()).decode()
+    problem(site.client.get("/api/v1/jobs", params={"cursor": cursor}), 422)
+
+
 def test_where_without_a_question_is_422(site: Site) -> None:
     problem(site.client.get("/api/v1/where"), 422)
 
@@ -68,7 +83,8 @@ def test_a_fault_of_ours_is_500_without_its_insides(
     answer = site.client.get("/api/v1/results")
     assert "log" in problem(answer, 500)["detail"]
     assert "SELECT" not in answer.text
-    assert "a request failed" in caplog.text
+    assert [r.message for r in caplog.records if r.levelname == "ERROR"] == ["a request failed"]
+    assert site.client.get("/health/live").status_code == 200
 
 
 def test_a_large_body_is_413(site: Site) -> None:
