@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,7 @@ from gateway.dicom.scu import SendOutcome, StoreScu, echo
 from tests.support.dcmtk import echoscu, running_storescp, storescu
 from tests.support.dicompeer import Station
 from tests.support.instances import write
+from tests.support.orthanc import running_orthanc
 from tests.support.programs import program
 
 pytestmark = pytest.mark.peers
@@ -231,3 +233,25 @@ def test_three_real_senders_at_once(station: Station, tmp_path: Path) -> None:
         thread.join()
     assert codes == [0, 0, 0]
     assert len(set(received(station))) == 45
+
+
+@pytest.mark.data
+def test_orthanc_both_ways(
+    station: Station, tmp_path: Path, unpacked: Callable[[str], list[Path]]
+) -> None:
+    paths = unpacked("ct-chest-8mm/ct-thorax-8mm")[:4]
+    paths += unpacked("transfer-syntaxes/test-pattern-colour")[:3]
+    modalities = {"gateway": ("AI", station.port)}
+    with running_orthanc(tmp_path, modalities=modalities, route_to="gateway") as orthanc:
+        peer = Peer("ORTHANC", "127.0.0.1", orthanc.port, "GATEWAY")
+        assert echo(peer) > 0
+        results = list(StoreScu(peer).send(paths))
+        assert all(result.stored for result in results), results
+        assert orthanc.sop_instance_uids() == uids(paths)
+        deadline = time.monotonic() + 20
+        while received(station) != uids(paths):
+            assert time.monotonic() < deadline, "Orthanc did not send everything on"
+            time.sleep(0.1)
+    sent = {p.read_bytes()[read_instance(p).offset :] for p in paths}
+    assert {item.data for item in station.spool.stored} & sent
+    assert {item.arrival.calling_ae for item in station.spool.stored} == {"ORTHANC"}

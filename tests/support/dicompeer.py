@@ -31,7 +31,7 @@ CONFIG: dict[str, Any] = {
     "applications": [{"ae-title": "AI"}, {"ae-title": "AI2"}],
     "sources": [
         {"ae-title": name, "hosts": ["127.0.0.1"]}
-        for name in ("CT1", "STORESCU", "ECHOSCU", "DCMSEND", "PYNETDICOM")
+        for name in ("CT1", "STORESCU", "ECHOSCU", "DCMSEND", "PYNETDICOM", "ORTHANC")
     ],
     "destinations": [
         {
