@@ -34,6 +34,7 @@ _BAD = {
     Kind.JOB_REQUEUED,
 }
 """Kinds that a person may have to look at."""
+_TAKEN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 _BAD_STATES = {"ABORTED", "FAULTED", "TERMINATED", "EVICTED", "FAILED"}
 
 
@@ -94,5 +95,10 @@ def fields(row: Row[Any]) -> dict[str, Any]:
         for name in ("correlation_id", "association_id", "payload_id", "job_id", "result_id")
         if getattr(row, name)
     }
-    known = {name: value for name, value in row.data.items() if value is not None}
-    return {"event": row.id, **identifiers, **known}
+    known = {
+        # logging raises on a field that it has itself, such as the name of a job.
+        f"event_{name}" if name in _TAKEN else name: value
+        for name, value in row.data.items()
+        if value is not None
+    }
+    return {**known, "event": row.id, **identifiers}
