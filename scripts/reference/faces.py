@@ -1,0 +1,84 @@
+"""Blocks of the gateway's faces: command line, REST, metrics, events, exit codes."""
+
+from __future__ import annotations
+
+import inspect
+import tempfile
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from reference.words import code, fence, table
+
+
+def cli() -> str:
+    """Every command with its help, from the program itself."""
+    from gateway.cli.main import app
+
+    command = typer.main.get_command(app)
+    return "\n".join(_commands(command, "gateway"))
+
+
+def _commands(command: Any, name: str) -> Iterator[str]:
+    """One command, or those below it; programs found on PATH are none of ours."""
+    below = getattr(command, "commands", {})
+    if not below:
+        with typer.Context(command, info_name=name, terminal_width=90) as context:
+            text = inspect.cleandoc(command.help or "")
+            yield f"## {name}\n\n{text}\n"
+            yield fence("\n".join(_parameters(command, context)))
+    for sub, found in below.items():
+        if not found.hidden:
+            yield from _commands(found, f"{name} {sub}")
+
+
+def _parameters(command: Any, context: Any) -> Iterator[str]:
+    usage = " ".join(command.get_usage(context).split())
+    yield usage.removeprefix("Usage: ")
+    for parameter in command.params:
+        shown = parameter.get_help_record(context)
+        if shown is not None:
+            names, text = shown
+            lines = textwrap.wrap(text, 66) or [""]
+            yield f"  {names:<26} {lines[0]}".rstrip()
+            yield from (f"{' ' * 29}{line}" for line in lines[1:])
+
+
+def rest() -> str:
+    """Every route, from the OpenAPI description that the gateway serves."""
+    from gateway.web.application import create_app
+    from gateway.web.services import Services
+
+    # The description needs no services, only the version that stands in it.
+    services: Any = Services(*[None] * 4, "0", {}, None, None)
+    schema = create_app(services).openapi()
+    rows = []
+    for path, methods in sorted(schema["paths"].items()):
+        for method, operation in methods.items():
+            query = [p["name"] for p in operation.get("parameters", []) if p["in"] == "query"]
+            text = operation.get("description", "").splitlines()[0]
+            rows.append([method.upper(), code(path), text, ", ".join(map(code, query))])
+    return table(("method", "path", "what it does", "query"), rows)
+
+
+def metrics() -> str:
+    """Every metric family, from a collector over an empty database."""
+    from gateway.config.live import LiveAeConfig
+    from gateway.database.engine import Database, sqlite_url
+    from gateway.monitor.metrics import GatewayCollector
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        database = Database(sqlite_url(folder / "gateway.db"))
+        database.create()
+        collector = GatewayCollector(database, LiveAeConfig(folder), folder)
+        rows = []
+        for family in collector.collect():
+            labels = ", ".join(code(label) for label in getattr(family, "_labelnames", ()))
+            full = family.name + ("_total" if family.type == "counter" else "")
+            rows.append([code(full), family.type, labels, family.documentation])
+        database.close()
+    return table(("metric", "type", "labels", "meaning"), rows)
