@@ -51,9 +51,18 @@ def _syntax_error(text: str) -> str:
     try:
         cel.compile(text)
     except (ValueError, RuntimeError) as error:
-        # "Failed to parse expression '…': ERROR: <input>:1:3: Syntax error: …\n| …\n| ..^"
-        tail = str(error).rpartition("ERROR: <input>:")[2] or str(error)
-        line = tail.splitlines()[0]
-        place, _, what = line.partition(": ")
-        return f"is not CEL: {what} (line:column {place})" if what else f"is not CEL: {line}"
+        return f"is not CEL: {_readable(str(error))}"
     return ""
+
+
+def _readable(said: str) -> str:
+    """The compiler's first complaint without its list of every token that could follow.
+
+    It says "Failed to parse expression '…': ERROR: <input>:1:3: Syntax error: …\\n| …\\n| ..^",
+    once per fault; those after the first only follow from it.
+    """
+    tail = said.partition("ERROR: <input>:")[2] or said
+    line = tail.splitlines()[0].partition(" expecting {")[0]
+    line = line.replace("'<EOF>'", "the end").replace("<EOF>", "the end")
+    place, _, what = line.partition(": ")
+    return f"{what} (line:column {place})" if what else line
