@@ -9,8 +9,8 @@ from pathlib import Path
 # Imported here so that a fork server loads it once for all lives.
 from gateway.database import migrate
 from gateway.events import faults
+from gateway.events.lease import Lease
 from gateway.jobs.creation import cancel, queue, rerun, supersede
-from gateway.jobs.lease import SchedulerLease
 from tests.support.jobs_world import RULE, World, writing
 
 PRELOADED = (migrate,)
@@ -55,7 +55,7 @@ def live(data_dir: Path, payload: str, scenario: str, fault_point: str) -> None:
     os.environ[faults.VARIABLE] = fault_point
     faults._trap = faults._Trap(fault_point)
     world = World(data_dir)
-    with SchedulerLease(data_dir):
+    with Lease(data_dir, "scheduler"):
         job = _make(world, payload, scenario)
         with world.scheduling(world.scheduler(poll=0.02)):
             _LIFE.get(scenario, _plain)(world, job)
