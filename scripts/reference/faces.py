@@ -7,7 +7,8 @@ import tempfile
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import typer
 
@@ -43,6 +44,9 @@ def _parameters(command: Any, context: Any) -> Iterator[str]:
         if shown is not None:
             names, text = shown
             lines = textwrap.wrap(text, 66) or [""]
+            if len(names) > 26:
+                yield f"  {names}"
+                names = ""
             yield f"  {names:<26} {lines[0]}".rstrip()
             yield from (f"{' ' * 29}{line}" for line in lines[1:])
 
@@ -53,7 +57,7 @@ def rest() -> str:
     from gateway.web.services import Services
 
     # The description needs no services, only the version that stands in it.
-    services: Any = Services(*[None] * 4, "0", {}, None, None)
+    services = cast("Services", SimpleNamespace(version="0"))
     schema = create_app(services).openapi()
     rows = []
     for path, methods in sorted(schema["paths"].items()):

@@ -25,7 +25,7 @@ def _kind(schema: Mapping[str, Any]) -> str:
     if schema.get("type") == "array" and "items" in schema:
         text = f"list of {_kind(schema['items'])}"
     bounds = [
-        f"{sign} {schema[key]:g}"
+        f"{sign} {schema[key]}"
         for key, sign in (
             ("exclusiveMinimum", ">"), ("minimum", "≥"), ("maximum", "≤"),
             ("exclusiveMaximum", "<"),
@@ -45,7 +45,9 @@ def _default(field: Any) -> str:
     value = field.default
     if value is None or isinstance(value, bool):
         return code("null" if value is None else str(value).lower())
-    return "see below" if hasattr(type(value), "model_fields") else code(value)
+    if hasattr(type(value), "model_fields"):
+        return "see below"
+    return code(value) if value != "" else "empty"
 
 
 def model_rows(model: Any, at: str = "") -> Iterator[tuple[str, str, str, str]]:

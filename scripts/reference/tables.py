@@ -146,9 +146,17 @@ def limits() -> str:
     ):
         docs = attribute_docs(place, kind.__name__)
         made = kind()
-        rows = [[code(n), code(getattr(made, n)), prose(docs[n])] for n in docs]
+        rows = [[code(n), _value(getattr(made, n)), prose(docs[n])] for n in docs]
         parts.append(f"### {title}\n\n" + table(("limit", "value", "meaning"), rows))
     return "\n".join(parts)
+
+
+def _value(value: object) -> str:
+    from gateway.results.backoff import Backoff
+
+    if isinstance(value, Backoff):
+        return f"up to {value.base_seconds:g} s, doubling, at most {value.cap_seconds:g} s"
+    return "none" if value is None else code(f"{value:g}")
 
 
 def reader_codes() -> str:

@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import yaml
 
@@ -53,17 +52,17 @@ def attribute_docs(module: ModuleType, name: str) -> dict[str, str]:
             target = getattr(first, "target", None) or next(
                 iter(getattr(first, "targets", [])), None
             )
-            if isinstance(target, ast.Name) and _is_text(second):
-                found[target.id] = inspect.cleandoc(second.value.value)
+            text = _text_of(second)
+            if isinstance(target, ast.Name) and text is not None:
+                found[target.id] = inspect.cleandoc(text)
     return found
 
 
-def _is_text(node: ast.stmt) -> Any:
-    return (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-    )
+def _text_of(node: ast.stmt) -> str | None:
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+        value = node.value.value
+        return value if isinstance(value, str) else None
+    return None
 
 
 def meanings(section: str, members: Iterable[str]) -> Mapping[str, str]:

@@ -1,0 +1,58 @@
+"""series-card: one Secondary Capture per series that says how many slices it has."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+
+import highdicom
+import numpy as np
+import pydicom
+from PIL import Image, ImageDraw
+from pydicom.dataset import Dataset
+
+from gateway.operators.sdk import Context, patient_of_dataset, refuse_mixed_patients, run
+
+
+def main(context: Context) -> None:
+    """Read the headers of the input, write one card into the output."""
+    paths = sorted(context.input().rglob("*.dcm"))
+    headers = [pydicom.dcmread(path, stop_before_pixels=True) for path in paths]
+    # Ends with MIXED_PATIENTS or NO_INSTANCES where the input is not one patient's.
+    refuse_mixed_patients(patient_of_dataset(header) for header in headers)
+    card = make_card(headers[0], f"{len(headers)} slices", context.job_id)
+    target: Path = context.output() / f"{card.SOPInstanceUID}.dcm"
+    card.save_as(target, enforce_file_format=True)
+    context.log.info("card.written", slices=len(headers), sop=str(card.SOPInstanceUID))
+
+
+def make_card(source: Dataset, text: str, job_id: str) -> Dataset:
+    """The card as a Secondary Capture in the study of ``source``."""
+    picture = Image.new("L", (256, 64))
+    ImageDraw.Draw(picture).text((16, 24), text, fill=255)
+    card: Dataset = highdicom.sc.SCImage.from_ref_dataset(
+        source,
+        pixel_array=np.asarray(picture),
+        photometric_interpretation="MONOCHROME2",
+        bits_allocated=8,
+        coordinate_system="PATIENT",
+        patient_orientation=("L", "P"),
+        series_instance_uid=uid(job_id, "series"),
+        series_number=9101,
+        sop_instance_uid=uid(job_id, "card"),
+        instance_number=1,
+        manufacturer="Tutorial",
+        series_description="Series card",
+    )
+    # Type 2C (PS3.3 C.7.3.1): empty says that it does not apply.
+    card.Laterality = ""
+    return card
+
+
+def uid(job_id: str, what: str) -> str:
+    """A UID made from the job's id: a second attempt makes the same instance, not another one."""
+    return f"2.25.{uuid.uuid5(uuid.NAMESPACE_OID, f'{job_id} {what}').int}"
+
+
+if __name__ == "__main__":
+    raise SystemExit(run("series-card", main))
