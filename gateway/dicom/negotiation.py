@@ -7,6 +7,7 @@ so the sender's first choice saves a conversion on its side.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gateway.dicom.pdu import (
@@ -20,6 +21,9 @@ from gateway.dicom.pdu import (
 )
 from gateway.dicom.policy import Admission
 from gateway.dicom.sop_classes import Kind, is_uid, kind
+
+_READABLE = frozenset({"1.2.840.10008.1.2.1", "1.2.840.10008.1.2"})
+"""Transfer syntaxes of what is read here rather than stored: little endian, not deflated."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ def negotiate(request: AssociateRequest, admission: Admission, max_pdu: int) -> 
     answers = []
     for proposed in request.contexts:
         result = _result(proposed, admission, roles.get(proposed.abstract_syntax))
-        syntax = next((s for s in proposed.transfer_syntaxes if is_uid(s)), "")
+        syntax = next(_usable(proposed), "")
         if result == ContextResult.ACCEPTED:
             accepted[proposed.id] = Context(
                 proposed.id, kind(proposed.abstract_syntax), proposed.abstract_syntax, syntax
@@ -61,10 +65,7 @@ def negotiate(request: AssociateRequest, admission: Admission, max_pdu: int) -> 
         max_pdu=max_pdu,
         # One operation at a time: the next C-STORE is read after the last one is durable.
         asynchronous=(1, 1) if request.user.asynchronous is not None else None,
-        # The requestor may be SCU as it proposed; it is never SCP of what it stores here.
-        roles=tuple(
-            Role(uid, scu=role.scu, scp=False) for uid, role in roles.items() if uid in taken
-        ),
+        roles=tuple(_answer(role) for uid, role in roles.items() if uid in taken),
     )
     answer = AssociateAccept(request.called_ae, request.calling_ae, tuple(answers), user)
     return Agreement(accepted, answer)
@@ -76,12 +77,29 @@ def _result(proposed: ProposedContext, admission: Admission, role: Role | None) 
         return ContextResult.ABSTRACT_SYNTAX_NOT_SUPPORTED
     if what is Kind.STORAGE and not _may_store(proposed.abstract_syntax, admission):
         return ContextResult.ABSTRACT_SYNTAX_NOT_SUPPORTED
-    if not any(is_uid(syntax) for syntax in proposed.transfer_syntaxes):
+    if next(_usable(proposed), None) is None:
         return ContextResult.TRANSFER_SYNTAXES_NOT_SUPPORTED
-    if role is not None and not role.scu:
-        # The peer wants to be SCP only; this gateway sends nothing on an association it took.
+    if role is not None and not role.scu and what is not Kind.COMMITMENT:
+        # The peer wants to be SCP only; this gateway stores nothing on an association it took.
         return ContextResult.USER_REJECTION
     return ContextResult.ACCEPTED
+
+
+def _usable(proposed: ProposedContext) -> Iterator[str]:
+    """Transfer syntaxes to choose from: any to store, those we can read for what we must read."""
+    readable = kind(proposed.abstract_syntax) is Kind.COMMITMENT
+    for syntax in proposed.transfer_syntaxes:
+        if is_uid(syntax) and (not readable or syntax in _READABLE):
+            yield syntax
+
+
+def _answer(role: Role) -> Role:
+    """The requestor may be SCU as it proposed; it is never SCP of what it stores here.
+
+    Of storage commitment it is SCU when it asks us, and SCP when it reports what we asked.
+    """
+    commitment = kind(role.sop_class_uid) is Kind.COMMITMENT
+    return Role(role.sop_class_uid, scu=role.scu, scp=role.scp and commitment)
 
 
 def _may_store(sop_class_uid: str, admission: Admission) -> bool:

@@ -15,13 +15,14 @@ from gateway.dicom.errors import (
     ConnectionLost,
     ProtocolViolation,
     Unreachable,
-    UnsupportedByGateway,
 )
 from gateway.dicom.limits import RequestorTimeouts
-from gateway.dicom.messages import Assembler
+from gateway.dicom.messages import Assembler, Receiver
 from gateway.dicom.negotiation import Context
 from gateway.dicom.peer import Peer, rejection
 from gateway.dicom.sop_classes import kind
+from gateway.dicom.stream import PlainStream, Stream
+from gateway.dicom.tls import call
 from gateway.dicom.upper_layer import MAX_CONTROL_LENGTH, aborted_by_peer
 from gateway.dicom.wire import Wire
 
@@ -72,11 +73,16 @@ class Requestor:
         contexts: Sequence[pdu.ProposedContext],
         timeouts: RequestorTimeouts | None = None,
         max_pdu: int = _DEFAULT_SEND_PDU,
+        *,
+        roles: Sequence[pdu.Role] = (),
+        receiver: Receiver | None = None,
     ) -> None:
         """Connect and negotiate.
 
-        ``max_pdu``: longest P-DATA-TF to send when the peer sets no limit, in bytes.  Raises
-        Unreachable, RejectedForNow, RejectedForGood or UnsupportedByGateway.
+        ``max_pdu``: longest P-DATA-TF to send when the peer sets no limit, in bytes.  ``roles``
+        are proposed; ``receiver`` takes what the peer sends, for callers that expect more than
+        the responses to what this class asks.  Raises Unreachable, RejectedForNow,
+        RejectedForGood or UnsupportedByGateway.
         """
         self.peer = peer
         self._timeouts = timeouts or RequestorTimeouts()
@@ -84,7 +90,7 @@ class Requestor:
         self._message_id = 0
         self._wire = _connect(peer, self._timeouts)
         try:
-            accept = self._associate(contexts)
+            accept = self._associate(contexts, roles)
         except (ConnectionLost, ProtocolViolation) as error:
             self._wire.close()
             raise Unreachable(f"{peer} gave no association: {error}") from error
@@ -95,7 +101,7 @@ class Requestor:
         """Accepted contexts by their ID."""
         self._piece = _piece_length(accept.user.max_pdu, max_pdu)
         self._answers = _Answers()
-        self._assembler = Assembler(self._wire, self.contexts, self._answers)
+        self._assembler = Assembler(self._wire, self.contexts, receiver or self._answers)
         self._block = bytearray(_SEND_BLOCK)
 
     def __enter__(self) -> Self:
@@ -174,12 +180,14 @@ class Requestor:
         finally:
             self._wire.close()
 
-    def _associate(self, contexts: Sequence[pdu.ProposedContext]) -> pdu.AssociateAccept:
+    def _associate(
+        self, contexts: Sequence[pdu.ProposedContext], roles: Sequence[pdu.Role]
+    ) -> pdu.AssociateAccept:
         request = pdu.AssociateRequest(
             self.peer.ae_title,
             self.peer.calling_ae_title,
             tuple(contexts),
-            pdu.UserInformation(max_pdu=_OWN_PDU),
+            pdu.UserInformation(max_pdu=_OWN_PDU, roles=tuple(roles)),
         )
         self._wire.send(pdu.encode_request(request))
         self._wire.allow(self._timeouts.associate_seconds)
@@ -262,14 +270,17 @@ class Requestor:
 
 
 def _connect(peer: Peer, timeouts: RequestorTimeouts) -> Wire:
-    if peer.tls:
-        raise UnsupportedByGateway(f"{peer}: TLS to destinations is not available")
     try:
         sock = socket.create_connection((peer.host, peer.port), timeouts.connect_seconds)
     except OSError as error:
         raise Unreachable(f"{peer} takes no connection: {error}") from error
+    stream: Stream
+    if peer.tls is None:
+        stream = PlainStream(sock)
+    else:
+        stream = call(peer, sock, peer.tls, timeouts.associate_seconds)
     return Wire(
-        sock,
+        stream,
         send_seconds=timeouts.send_seconds,
         tick_seconds=min(1.0, timeouts.response_seconds / 2),
         block=_RECEIVE_BLOCK,

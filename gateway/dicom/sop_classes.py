@@ -13,12 +13,13 @@ from functools import lru_cache
 from pydicom.uid import UID
 
 VERIFICATION = "1.2.840.10008.1.1"
+STORAGE_COMMITMENT = "1.2.840.10008.1.20.1"
+"""The Storage Commitment Push Model (PS3.4 Annex J)."""
 
 _STORAGE_NAME = re.compile(r"\bStorage\b")
 _NOT_STORAGE = frozenset(
     {
         "1.2.840.10008.1.3.10",  # Media Storage Directory: of media, never of the network
-        "1.2.840.10008.1.20.1",  # Storage Commitment Push Model
         "1.2.840.10008.1.20.2",  # Storage Commitment Pull Model
         "1.2.840.10008.4.2",  # the Storage Service Class itself
     }
@@ -31,6 +32,7 @@ class Kind(Enum):
 
     STORAGE = "storage"
     VERIFICATION = "verification"
+    COMMITMENT = "storage commitment"
     OTHER = "other"
 
 
@@ -41,9 +43,11 @@ def is_uid(text: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def kind(sop_class_uid: str) -> Kind:
-    """Tell storage from verification and from services this gateway does not give."""
+    """Tell storage from the other services of this gateway and from those it does not give."""
     if sop_class_uid == VERIFICATION:
         return Kind.VERIFICATION
+    if sop_class_uid == STORAGE_COMMITMENT:
+        return Kind.COMMITMENT
     if sop_class_uid in _NOT_STORAGE or not is_uid(sop_class_uid):
         return Kind.OTHER
     uid = UID(sop_class_uid)

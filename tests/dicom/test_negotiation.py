@@ -42,7 +42,7 @@ def results(agreement: Agreement) -> list[int]:
         ("1.2.840.113619.4.26", Kind.STORAGE),  # GE private
         ("1.2.840.10008.5.1.4.1.1.999", Kind.STORAGE),  # younger than this program
         (ECHO, Kind.VERIFICATION),
-        ("1.2.840.10008.1.20.1", Kind.OTHER),  # Storage Commitment
+        ("1.2.840.10008.1.20.1", Kind.COMMITMENT),  # Storage Commitment
         ("1.2.840.10008.1.3.10", Kind.OTHER),  # Media Storage Directory
         ("1.2.840.10008.5.1.4.1.2.2.1", Kind.OTHER),  # Study Root Query
         ("1.2.840.10008.5.1.1.9", Kind.OTHER),  # Basic Grayscale Print
