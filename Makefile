@@ -4,7 +4,7 @@ SHELL := /bin/bash
 PYTHON_BIN := .venv/bin/python
 PYTEST := $(PYTHON_BIN) -m pytest
 
-.PHONY: help demo test check prove bench lock format clean setup setup-test
+.PHONY: help demo test check docs prove bench lock format clean setup setup-test
 
 help: ## List the targets
 	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -26,6 +26,9 @@ check: setup-test ## ruff, formatting, mypy (strict), import-linter
 	@.venv/bin/ruff format --check
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports --no-logo 2>/dev/null || .venv/bin/lint-imports
+
+docs: setup-test ## Write the reference pages anew from the code
+	@$(PYTHON_BIN) scripts/make_reference.py
 
 prove: setup-test ## The long forms of the proofs
 	@GATEWAY_REQUIRE_PEERS=1 $(PYTEST) -m prove --timeout 7200 -s
