@@ -223,7 +223,7 @@ class Gateway:
             self.wakeups,
             self.ae_config,
             self.folders.root,
-            dicom=DicomAgent(),
+            dicom=DicomAgent(tls=self.settings.dicom.tls),
             folder=FolderAgent(),
         )
         worker.recover()
@@ -365,6 +365,8 @@ class _Listening:
         """Listen."""
         self._scp.start()
         self._endpoints["dicom"] = self._scp.port
+        if self._scp.tls_port:
+            self._endpoints["dicom_tls"] = self._scp.tls_port
 
     def stop(self) -> None:
         """Let associations end, then abort the rest."""

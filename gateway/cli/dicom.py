@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gateway.cli.errors import FAILURE, UNREACHABLE, USAGE, CliError
-from gateway.cli.options import Json
+from gateway.cli.options import Config, Json
 
 if TYPE_CHECKING:
+    from gateway.config.tls import TlsSettings
     from gateway.dicom.peer import Peer
     from gateway.dicom.send import Summary
 
@@ -21,6 +22,9 @@ _PEER = re.compile(
 _SHOWN = 10
 
 Calling = Annotated[str, typer.Option("--calling", help="AE title to call with.")]
+Tls = Annotated[
+    bool, typer.Option("--tls", help="Call over TLS, with dicom.tls of the settings file.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -29,14 +33,21 @@ def register(app: typer.Typer) -> None:
     app.command("echo")(echo)
 
 
-def peer_of(text: str, calling: str) -> Peer:
+def peer_of(text: str, calling: str, tls: TlsSettings | None = None) -> Peer:
     """Read ``AE@host:port`` (an IPv6 address in brackets)."""
     from gateway.dicom.peer import Peer
 
     match = _PEER.fullmatch(text)
     if match is None or not 1 <= int(match["port"]) <= 65535 or not 1 <= len(calling) <= 16:
         raise CliError(f"{text!r} is not AE@host:port, such as LUNG_CT@127.0.0.1:11112", USAGE)
-    return Peer(match["ae"], match["six"] or match["host"], int(match["port"]), calling)
+    return Peer(match["ae"], match["six"] or match["host"], int(match["port"]), calling, tls)
+
+
+def tls_of(config: Path | None, *, wanted: bool) -> TlsSettings | None:
+    """How to call over TLS, or None; raises ConfigError for bad settings."""
+    from gateway.config import settings
+
+    return settings.load(config).dicom.tls if wanted else None
 
 
 def send(
@@ -46,13 +57,15 @@ def send(
     associations: Annotated[
         int, typer.Option("--associations", min=1, max=64, help="Send over so many at once.")
     ] = 1,
+    tls: Tls = False,
+    config: Config = None,
     as_json: Json = False,
 ) -> None:
     """Send DICOM files by C-STORE; exit 0 only if the peer has every instance."""
     from gateway.cli import show
     from gateway.dicom.send import send as send_files
 
-    peer = peer_of(to, calling)
+    peer = peer_of(to, calling, tls_of(config, wanted=tls))
     with _progress() as bar:
         task = bar.add_task("sending", total=None)
         summary = send_files(
@@ -73,6 +86,8 @@ def send(
 def echo(
     to: Annotated[str, typer.Argument(metavar="AE@HOST:PORT", help="Whom to call.")],
     calling: Calling = "GATEWAY",
+    tls: Tls = False,
+    config: Config = None,
     as_json: Json = False,
 ) -> None:
     """Ask a peer for its verification (C-ECHO)."""
@@ -80,7 +95,7 @@ def echo(
     from gateway.dicom.errors import Unreachable
     from gateway.dicom.scu import echo as call
 
-    peer = peer_of(to, calling)
+    peer = peer_of(to, calling, tls_of(config, wanted=tls))
     try:
         seconds = call(peer)
     except Unreachable as error:

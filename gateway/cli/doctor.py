@@ -17,6 +17,7 @@ from gateway.config import applications, settings
 from gateway.config.applications import Destination
 from gateway.config.document import ConfigError
 from gateway.config.settings import GatewaySettings
+from gateway.config.tls import TlsSettings
 from gateway.errors import GatewayError
 from gateway.monitor import machine
 
@@ -136,10 +137,10 @@ def _destinations(found: GatewaySettings) -> Iterator[Finding]:
     except ConfigError:
         return
     with ThreadPoolExecutor(max_workers=_PARALLEL) as pool:
-        yield from pool.map(_destination, known)
+        yield from pool.map(_destination, known, [found.dicom.tls] * len(known))
 
 
-def _destination(destination: Destination) -> Finding:
+def _destination(destination: Destination, tls: TlsSettings) -> Finding:
     name = f"destination {destination.name}"
     if destination.folder is not None:
         return _folder(name, destination.folder)
@@ -147,13 +148,7 @@ def _destination(destination: Destination) -> Finding:
     from gateway.dicom.peer import Peer
     from gateway.dicom.scu import echo
 
-    peer = Peer(
-        destination.ae_title or "",
-        destination.host or "",
-        destination.port or 0,
-        destination.calling_ae_title,
-        destination.tls,
-    )
+    peer = Peer.of(destination, tls)
     patience = RequestorTimeouts(ECHO_SECONDS, ECHO_SECONDS, ECHO_SECONDS, ECHO_SECONDS)
     try:
         seconds = echo(peer, patience)

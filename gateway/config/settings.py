@@ -17,6 +17,7 @@ from pydantic import Field
 
 from gateway.config.document import ConfigError, Document, Fault, dotted, read, validate
 from gateway.config.model import Settings
+from gateway.config.tls import TlsSettings, faults
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
@@ -32,17 +33,24 @@ class DatabaseSettings(Settings):
     """``postgresql+psycopg://user:password@host/name``; null = SQLite in ``data-dir``."""
 
 
-class TlsSettings(Settings):
-    """The second, TLS-only DICOM listener."""
+class DicomLimits(Settings):
+    """What one DICOM peer may take; the defaults suit scanners and archives."""
 
-    port: Port | None = None
-    """TCP port; null = no TLS listener."""
-    certificate: Path | None = None
-    """PEM file of the server's certificate chain."""
-    key: Path | None = None
-    """PEM file of the server's private key."""
-    client_ca: Path | None = None
-    """PEM file of the authorities whose client certificates are accepted."""
+    associations_per_peer: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    """Associations open at once per peer address, one more is rejected 2/3/2; null = only
+    ``max-associations`` counts."""
+    contexts: Annotated[int, Field(ge=1, le=128)] = 128
+    """Presentation contexts one association may propose; more is rejected 1/3/2."""
+    command_bytes: Annotated[int, Field(ge=1024, le=1 << 20)] = 16384
+    """Largest command set (those of the standard stay below 1 kB); a larger one is aborted."""
+    artim_seconds: Seconds = 30
+    """From the connection to a whole A-ASSOCIATE-RQ, and for the TLS handshake."""
+    idle_seconds: Seconds = 600
+    """Between two messages: scanners keep an association open from one series to the next."""
+    pdu_seconds: Seconds = 120
+    """For one PDU, from its header to its last byte: a 128 kB PDU at 1 kB/s."""
+    message_seconds: Seconds = 7200
+    """For one message with its data set: 3 GB at 0.4 MB/s."""
 
 
 class DicomSettings(Settings):
@@ -62,6 +70,8 @@ class DicomSettings(Settings):
     """``power``: what is acknowledged survives a power cut; ``process``: it survives kill -9."""
     tls: TlsSettings = TlsSettings()
     """The second, TLS-only listener."""
+    limits: DicomLimits = DicomLimits()
+    """What one peer may take."""
 
 
 class StorageSettings(Settings):
@@ -197,6 +207,7 @@ class GatewaySettings(Settings):
 _PATHS: tuple[tuple[str, ...], ...] = (
     ("data-dir",), ("ae-config",), ("pipelines",), ("models",), ("common-dir",),
     ("dicom", "tls", "certificate"), ("dicom", "tls", "key"), ("dicom", "tls", "client-ca"),
+    ("dicom", "tls", "destination-ca"),
     ("container", "socket"), ("kubernetes", "kubeconfig"),
 )  # fmt: skip
 
@@ -218,9 +229,9 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
         data = {}
     if not isinstance(data, dict):
         raise ConfigError([document.fault((), "must be a mapping of settings")])
-    faults = _overlay(data, environ)
-    if faults:
-        raise ConfigError(faults)
+    misnamed = _overlay(data, environ)
+    if misnamed:
+        raise ConfigError(misnamed)
     if data.get("data-dir") is None:
         data["data-dir"] = "gateway-data"
     for key in ("ae-config", "pipelines", "models"):
@@ -228,9 +239,19 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
     for path_key in _PATHS:
         _resolve(data, path_key, base)
     try:
-        return validate(GatewaySettings, document, data)
+        return _usable(validate(GatewaySettings, document, data), document)
     except ConfigError as error:
         raise ConfigError([_blame(fault, environ) for fault in error.faults]) from error
+
+
+def _usable(found: GatewaySettings, document: Document) -> GatewaySettings:
+    """``found``, if the certificates it names can be used; else :class:`ConfigError`."""
+    unusable = [
+        document.fault(("dicom", "tls", fault.key), str(fault)) for fault in faults(found.dicom.tls)
+    ]
+    if unusable:
+        raise ConfigError(unusable)
+    return found
 
 
 def known_keys(model: type[Settings] = GatewaySettings, at: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -58,6 +58,8 @@ associations = Table(
     Column("calling_ae", String(64), nullable=False),
     Column("host", String(255), nullable=False),
     Column("port", Integer, nullable=False),
+    Column("tls", String(64), comment="protocol and cipher suite; null = not over TLS"),
+    Column("certificate", Text, comment="the peer's: common name and organisation"),
     Column("state", State, nullable=False, comment="OPEN RELEASED ABORTED REJECTED"),
     Column("reason", Text, comment="why it was rejected or aborted"),
     Column("opened_at", Double, nullable=False),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
 from gateway.config.applications import Destination
+from gateway.config.tls import TlsSettings
 from gateway.delivery.agent import Answer, Answered, Item, LinkError, Verdict
 from gateway.delivery.statuses import verdict
 from gateway.dicom.errors import (
@@ -26,8 +27,12 @@ from gateway.results.files import shown
 class DicomAgent:
     """Sends results to a DICOM peer; holds no state, any thread may use it."""
 
-    def __init__(self, timeouts: RequestorTimeouts | None = None) -> None:
+    def __init__(
+        self, timeouts: RequestorTimeouts | None = None, tls: TlsSettings | None = None
+    ) -> None:
+        """``tls``: how destinations with ``tls: true`` are called."""
         self._timeouts = timeouts
+        self._tls = tls or TlsSettings()
 
     def deliver(
         self,
@@ -52,7 +57,7 @@ class DicomAgent:
                 by_path[looked.path] = item
         if not instances or stopped():
             return False
-        scu = StoreScu(_peer(destination), timeouts=self._timeouts)
+        scu = StoreScu(Peer.of(destination, self._tls), timeouts=self._timeouts)
         results = scu.send_instances(instances)
         try:
             for sent in results:
@@ -69,18 +74,6 @@ class DicomAgent:
             if isinstance(results, Generator):
                 results.close()
         return True
-
-
-def _peer(destination: Destination) -> Peer:
-    if destination.ae_title is None or destination.host is None or destination.port is None:
-        raise ValueError(f"{destination.name} is no DICOM destination")
-    return Peer(
-        destination.ae_title,
-        destination.host,
-        destination.port,
-        destination.calling_ae_title,
-        destination.tls,
-    )
 
 
 def _look(item: Item) -> Instance | Answer:

@@ -6,20 +6,26 @@ import contextlib
 import logging
 import math
 import socket
+import ssl
 import time
 from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.config.applications import AeConfig
 from gateway.dicom import pdu
-from gateway.dicom.errors import ConnectionLost, ProtocolViolation, TooSlow
+from gateway.dicom.errors import ConnectionLost, ProtocolViolation, TooSlow, WrongPort
 from gateway.dicom.flood import RejectionBudget
 from gateway.dicom.hosts import Hosts, canonical
 from gateway.dicom.limits import Limits
+from gateway.dicom.mailbox import Mailbox
 from gateway.dicom.messages import Assembler
 from gateway.dicom.negotiation import Agreement, negotiate
-from gateway.dicom.policy import Rejection, judge
+from gateway.dicom.notices import LOOK_SECONDS, Notices
+from gateway.dicom.policy import Rejection, judge, within
 from gateway.dicom.services import Caller, Counts, Requests
+from gateway.dicom.sop_classes import Kind
+from gateway.dicom.stream import PlainStream
+from gateway.dicom.tls import SecurityFailure, secure
 from gateway.dicom.upper_layer import (
     MAX_CONTROL_LENGTH,
     Action,
@@ -29,11 +35,14 @@ from gateway.dicom.upper_layer import (
     violation,
 )
 from gateway.dicom.wire import Wire
-from gateway.payloads.associations import Associations
+from gateway.errors import Transient
+from gateway.payloads.associations import Associations, Security
 from gateway.payloads.receiving import Spool
 
 log = logging.getLogger(__name__)
 
+_CONGESTED = (2, 3, 1)
+"""Rejected for now, by the presentation provider, temporary congestion (PS3.8 9.3.4)."""
 _LENGTH_SLACK = 12
 """Some senders count the PDU and PDV headers out of the negotiated length."""
 
@@ -60,6 +69,8 @@ class Services:
     limits: Limits
     max_pdu: int
     reject_unknown_sources: bool
+    mailbox: Mailbox | None = None
+    """Where notices of storage commitment go; None = they are refused."""
 
 
 @dataclass(frozen=True)
@@ -81,13 +92,22 @@ class Acceptor:
     """Serves one connection: negotiates by the configuration in force, then answers requests."""
 
     def __init__(
-        self, sock: socket.socket, address: tuple[str, int], config: AeConfig, services: Services
+        self,
+        sock: socket.socket,
+        address: tuple[str, int],
+        config: AeConfig,
+        services: Services,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
+        """``tls``: what the peer must shake hands with first; None on the plain port."""
         limits = services.limits
         shortest = min(limits.artim_seconds, limits.idle_seconds, limits.pdu_seconds)
+        self._stream = PlainStream(sock)
         self._wire = Wire(
-            sock, send_seconds=limits.send_seconds, tick_seconds=min(5.0, shortest / 2)
+            self._stream, send_seconds=limits.send_seconds, tick_seconds=min(5.0, shortest / 2)
         )
+        self._tls = tls
+        self._security: Security | None = None
         self._host, self._port = str(canonical(address[0])), address[1]
         self._config = config
         self._services = services
@@ -131,14 +151,26 @@ class Acceptor:
 
     def _serve(self) -> None:
         try:
+            self._secure()
             request = self._await_request()
             if request is not None:
                 self._admit(request)
+        except WrongPort as error:
+            self._turn_away("", "", str(error))
+            self._try_abort(error.source, error.reason)
         except ProtocolViolation as error:
             log.warning("association request refused: %s", error, extra=self._peer())
             self._try_abort(error.source, error.reason)
+        except SecurityFailure as error:
+            self._turn_away("", "", str(error))
+            self._wire.linger(self._limits.linger_seconds)
         except ConnectionLost as error:
             log.info("connection ended without an association: %s", error, extra=self._peer())
+
+    def _secure(self) -> None:
+        """Shake hands on the TLS port."""
+        if self._tls is not None:
+            self._security = secure(self._wire, self._stream, self._tls, self._limits.artim_seconds)
 
     def _await_request(self) -> pdu.AssociateRequest | None:
         self._wire.allow(self._limits.artim_seconds)
@@ -154,7 +186,7 @@ class Acceptor:
 
     def _admit(self, request: pdu.AssociateRequest) -> None:
         services = self._services
-        verdict = judge(
+        verdict = within(request, self._limits.contexts) or judge(
             request,
             self._host,
             self._config,
@@ -179,26 +211,40 @@ class Acceptor:
         self._wire.linger(self._limits.linger_seconds)
 
     def _reject(self, request: pdu.AssociateRequest, refused: Rejection) -> None:
-        unrecorded = self._services.rejections.spend(self._host)
-        if unrecorded is not None:
-            text = refused.text
-            if unrecorded:
-                text += f" (and {unrecorded} more rejections of {self._host} before)"
-            log.warning("association rejected: %s", text, extra=self._peer())
-            self._services.associations.rejected(
-                request.called_ae, request.calling_ae, self._host, self._port, text
-            )
+        self._turn_away(request.called_ae, request.calling_ae, refused.text)
         self._wire.send(pdu.reject(*refused.codes))
         self._wire.linger(self._limits.linger_seconds)
+
+    def _turn_away(self, called_ae: str, calling_ae: str, text: str) -> None:
+        """Record who was refused and why, within the peer's budget of records."""
+        unrecorded = self._services.rejections.spend(self._host)
+        if unrecorded is None:
+            return
+        if unrecorded:
+            text += f" (and {unrecorded} more rejections of {self._host} before)"
+        log.warning("association rejected: %s", text, extra=self._peer())
+        try:
+            self._services.associations.rejected(
+                called_ae, calling_ae, self._host, self._port, text
+            )
+        except Transient as error:
+            # The peer must hear its reason whether or not it can be recorded.
+            log.error("%s", error, extra=self._peer())  # noqa: TRY400 - says it all
 
     def _open(self, request: pdu.AssociateRequest, agreement: Agreement) -> bool:
         """Serve the association and record it; returns whether the peer asked for its release."""
         associations = self._services.associations
-        association_id = associations.opened(
-            request.called_ae, request.calling_ae, self._host, self._port
-        )
+        try:
+            association_id = associations.opened(
+                request.called_ae, request.calling_ae, self._host, self._port, self._security
+            )
+        except Transient as error:
+            log.error("association refused: %s", error, extra=self._peer())  # noqa: TRY400
+            self._wire.send(pdu.reject(*_CONGESTED))
+            return False
         caller = Caller(association_id, request.called_ae, request.calling_ae, self._host)
-        requests = Requests(caller, self._services.spool, self._wire.send)
+        notices = self._notices(caller, agreement)
+        requests = Requests(caller, self._services.spool, self._wire.send, notices)
         self._counts, self._opened_at, self._caller = requests.counts, time.time(), caller
         self._wire.watch(lambda: associations.touch(association_id))
         released, reason = False, "a fault of the gateway"
@@ -212,11 +258,29 @@ class Acceptor:
             self._caller = None
         return released
 
+    def _notices(self, caller: Caller, agreement: Agreement) -> Notices | None:
+        """What takes storage commitment, if the peer may speak of it."""
+        mailbox = self._services.mailbox
+        contexts = agreement.contexts.values()
+        if mailbox is None or all(c.kind is not Kind.COMMITMENT for c in contexts):
+            return None
+        config = self._config
+        source = next((s for s in config.sources if s.ae_title == caller.calling_ae), None)
+        known = source is not None or not self._services.reject_unknown_sources
+        return Notices(
+            caller,
+            mailbox,
+            may_ask=known and config.application(caller.called_ae) is not None,
+            answers_here=source is None or source.port is None,
+        )
+
     def _converse(self, agreement: Agreement, requests: Requests) -> tuple[bool, str]:
         """Serve PDUs until the end; returns whether it was a release, and else the reason."""
-        assembler = Assembler(self._wire, agreement.contexts, requests)
+        assembler = Assembler(
+            self._wire, agreement.contexts, requests, self._limits.command_bytes
+        )
         try:
-            while self._pdu(assembler):
+            while self._pdu(assembler, requests):
                 pass
         except ProtocolViolation as error:
             log.warning("association aborted: %s", error, extra=self._peer())
@@ -229,7 +293,7 @@ class Acceptor:
             return False, f"{error}{within}"
         return True, ""
 
-    def _pdu(self, assembler: Assembler) -> bool:
+    def _pdu(self, assembler: Assembler, requests: Requests) -> bool:
         """Serve one PDU; False when it was the release."""
         limits, wire = self._limits, self._wire
         wire.allow(limits.pdu_seconds if assembler.in_message else limits.idle_seconds)
@@ -243,6 +307,8 @@ class Acceptor:
             wire.allow(limits.pdu_seconds)
             assembler.p_data(length)
             self._watch_message(assembler)
+            if requests.owes:
+                wire.heed(requests.tell, LOOK_SECONDS)
             return True
         if what not in (Action.RELEASE, Action.PEER_ABORT):
             raise violation(State.ESTABLISHED, kind)

@@ -11,6 +11,7 @@
     ├── UnsupportedByGateway  the configuration asks for something that is not there
     ├── NotDicom              a file that holds no DICOM instance
     └── ProtocolViolation     the peer broke PS3.7 or PS3.8; says which A-ABORT answers it
+        └── WrongPort         the peer speaks TLS where none is taken, or none where it is
 """
 
 from __future__ import annotations
@@ -57,6 +58,14 @@ class ProtocolViolation(Permanent):
         super().__init__(message)
         self.source = source
         self.reason = reason
+
+
+class WrongPort(ProtocolViolation):
+    """The peer speaks TLS on the plain port, or no TLS on the TLS port: a person mends it."""
+
+    def __init__(self, message: str) -> None:
+        # AA-1: before an association there is no provider to speak for.
+        super().__init__(message, source=0, reason=0)
 
 
 class UnsupportedByGateway(Permanent):

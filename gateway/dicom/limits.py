@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gateway.config.settings import DicomLimits
+from gateway.dicom.dimse import MAX_COMMAND_LENGTH
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -23,8 +26,25 @@ class Limits:
     """Longest wait for a peer that does not read our answers."""
     peer_associations: int | None = None
     """Associations open at once per peer address; None = only the total counts."""
+    contexts: int = 128
+    """Presentation contexts one association may propose."""
+    command_bytes: int = MAX_COMMAND_LENGTH
+    """Longest command set, in bytes."""
     half_open: int = 2048
     """Connections that sent nothing yet; beyond it the oldest is dropped."""
+
+    @classmethod
+    def of(cls, settings: DicomLimits) -> Limits:
+        """The limits that ``dicom.limits`` sets."""
+        return cls(
+            artim_seconds=settings.artim_seconds,
+            idle_seconds=settings.idle_seconds,
+            pdu_seconds=settings.pdu_seconds,
+            message_seconds=settings.message_seconds,
+            peer_associations=settings.associations_per_peer,
+            contexts=settings.contexts,
+            command_bytes=settings.command_bytes,
+        )
 
 
 @dataclass(frozen=True)

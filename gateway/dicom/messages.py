@@ -32,10 +32,17 @@ class Receiver(Protocol):
 class Assembler:
     """Walks PDVs; holds where in a message the association is."""
 
-    def __init__(self, wire: Wire, contexts: Mapping[int, Context], receiver: Receiver) -> None:
+    def __init__(
+        self,
+        wire: Wire,
+        contexts: Mapping[int, Context],
+        receiver: Receiver,
+        longest_command: int = dimse.MAX_COMMAND_LENGTH,
+    ) -> None:
         self._wire = wire
         self._contexts = contexts
         self._receiver = receiver
+        self._longest_command = longest_command
         self._context: Context | None = None
         self._command = bytearray()
         self._in_data = False
@@ -83,8 +90,8 @@ class Assembler:
         return context
 
     def _command_fragment(self, length: int, *, last: bool) -> None:
-        if len(self._command) + length > dimse.MAX_COMMAND_LENGTH:
-            raise ProtocolViolation(f"a command set exceeds {dimse.MAX_COMMAND_LENGTH} bytes")
+        if len(self._command) + length > self._longest_command:
+            raise ProtocolViolation(f"a command set exceeds {self._longest_command} bytes")
         if length:
             self._command += self._wire.body(length)
         if not last:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gateway.config.applications import Destination
+from gateway.config.tls import TlsSettings
 from gateway.dicom.errors import RejectedForGood, RejectedForNow
 
 
@@ -15,7 +17,21 @@ class Peer:
     host: str
     port: int
     calling_ae_title: str = "GATEWAY"
-    tls: bool = False
+    tls: TlsSettings | None = None
+    """What to shake hands with first; None = no TLS."""
+
+    @classmethod
+    def of(cls, destination: Destination, tls: TlsSettings) -> Peer:
+        """The peer behind a DICOM destination; ``tls`` is used if it says ``tls: true``."""
+        if destination.ae_title is None or destination.host is None or destination.port is None:
+            raise ValueError(f"{destination.name} is no DICOM destination")
+        return cls(
+            destination.ae_title,
+            destination.host,
+            destination.port,
+            destination.calling_ae_title,
+            tls if destination.tls else None,
+        )
 
     def __str__(self) -> str:
         return f"{self.ae_title}@{self.host}:{self.port}"

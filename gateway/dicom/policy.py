@@ -26,6 +26,8 @@ class Why(Enum):
     WRONG_HOST = (1, 1, 3, "host")
     ASSOCIATION_LIMIT = (2, 3, 2)
     PEER_LIMIT = (2, 3, 2, "peer")
+    # Not transient: the same proposal would be refused again.
+    CONTEXT_LIMIT = (1, 3, 2)
     STOPPING = (2, 3, 1)
 
 
@@ -51,6 +53,18 @@ class Admission:
     """The called application; None for an implied called AE."""
     stores: bool
     """Whether storage contexts may be accepted."""
+
+
+def within(request: AssociateRequest, most: int) -> Rejection | None:
+    """Refuse a proposal of more than ``most`` presentation contexts."""
+    count = len(request.contexts)
+    if count <= most:
+        return None
+    return Rejection(
+        Why.CONTEXT_LIMIT,
+        f"{count} presentation contexts are proposed, {most} are allowed "
+        "(setting dicom.limits.contexts)",
+    )
 
 
 def judge(

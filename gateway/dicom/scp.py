@@ -5,17 +5,20 @@ from __future__ import annotations
 import collections
 import logging
 import resource
+import ssl
 import threading
 import time
 from socket import socket
 
 from gateway.config.live import LiveAeConfig
 from gateway.config.settings import DicomSettings
+from gateway.config.tls import listener_context
 from gateway.dicom.acceptor import Acceptor, Services, Snapshot
 from gateway.dicom.flood import RejectionBudget
 from gateway.dicom.hosts import Hosts
 from gateway.dicom.limits import Limits
 from gateway.dicom.lobby import Lobby, listen
+from gateway.dicom.mailbox import Mailbox
 from gateway.dicom.policy import Rejection, Why
 from gateway.payloads.associations import Associations
 from gateway.payloads.receiving import Spool
@@ -83,11 +86,15 @@ class StorageScp:
         *,
         limits: Limits | None = None,
         hosts: Hosts | None = None,
+        mailbox: Mailbox | None = None,
     ) -> None:
-        """Bind nothing yet; ``limits`` and ``hosts`` are for callers that need others."""
+        """Bind nothing yet; ``limits`` and ``hosts`` are for callers that need others.
+
+        ``mailbox`` takes notices of storage commitment; without one they are refused.
+        """
         self._settings = settings
         self._ae_config = ae_config
-        self._limits = limits or Limits()
+        self._limits = limits or Limits.of(settings.limits)
         self._slots = AssociationSlots(settings.max_associations, self._limits.peer_associations)
         self._services = Services(
             spool=spool,
@@ -98,17 +105,23 @@ class StorageScp:
             limits=self._limits,
             max_pdu=settings.max_pdu,
             reject_unknown_sources=settings.reject_unknown_sources,
+            mailbox=mailbox,
         )
         self._threads: dict[threading.Thread, Acceptor] = {}
         self._lock = threading.Lock()
-        self._lobby: Lobby | None = None
-        self._lobby_thread: threading.Thread | None = None
+        self._lobbies: list[tuple[Lobby, threading.Thread]] = []
         self._port = 0
+        self._tls_port = 0
 
     @property
     def port(self) -> int:
         """The bound TCP port; 0 before :meth:`start`."""
         return self._port
+
+    @property
+    def tls_port(self) -> int:
+        """The bound TCP port of the TLS listener; 0 before :meth:`start` or without one."""
+        return self._tls_port
 
     @property
     def active(self) -> int:
@@ -122,28 +135,49 @@ class StorageScp:
         return [s for s in (acceptor.snapshot for acceptor in acceptors) if s is not None]
 
     def start(self) -> None:
-        """Bind and accept; raises OSError when the port is taken.  Call once."""
-        listener = listen(self._settings.bind, self._settings.port)
-        self._port = listener.getsockname()[1]
-        self._lobby = Lobby(
+        """Bind and accept; raises OSError when a port is taken, TlsFault when ``dicom.tls`` is bad.
+
+        Call once; nothing listens after a fault.
+        """
+        settings = self._settings
+        try:
+            self._port = self._listen(settings.port, None)
+            if settings.tls.port is not None:
+                self._tls_port = self._listen(settings.tls.port, listener_context(settings.tls))
+        except Exception:
+            self._stop_listening()
+            raise
+        log.info(
+            "listening for DICOM",
+            extra={"bind": settings.bind, "port": self._port, "tls_port": self._tls_port or None},
+        )
+
+    def _listen(self, port: int, tls: ssl.SSLContext | None) -> int:
+        """Start the accept loop of one port; returns the port it got."""
+        listener = listen(self._settings.bind, port)
+        bound = int(listener.getsockname()[1])
+        lobby = Lobby(
             listener,
-            self._greet,
+            lambda sock, address: self._greet(sock, address, tls),
             seats=_seats(self._limits.half_open),
             silence_seconds=self._limits.artim_seconds,
         )
-        self._lobby_thread = threading.Thread(
-            target=self._lobby.run, name="dicom-accept", daemon=True
-        )
-        self._lobby_thread.start()
-        log.info("listening for DICOM", extra={"bind": self._settings.bind, "port": self._port})
+        name = "dicom-accept" if tls is None else "dicom-accept-tls"
+        thread = threading.Thread(target=lobby.run, name=name, daemon=True)
+        thread.start()
+        self._lobbies.append((lobby, thread))
+        return bound
+
+    def _stop_listening(self) -> None:
+        for lobby, thread in self._lobbies:
+            lobby.stop()
+            thread.join()
+        self._lobbies.clear()
 
     def stop(self, timeout: float = 15.0) -> None:
         """Stop accepting, let associations end for ``timeout`` seconds, then abort the rest."""
         self._slots.close()
-        if self._lobby is not None and self._lobby_thread is not None:
-            self._lobby.stop()
-            self._lobby_thread.join()
-            self._lobby = self._lobby_thread = None
+        self._stop_listening()
         self._join(time.monotonic() + timeout)
         with self._lock:
             left = list(self._threads.values())
@@ -157,14 +191,14 @@ class StorageScp:
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
 
-    def _greet(self, sock: socket, address: tuple[str, int]) -> None:
+    def _greet(self, sock: socket, address: tuple[str, int], tls: ssl.SSLContext | None) -> None:
         """Give a connection its thread; called by the accept loop."""
         if len(self._threads) >= self._settings.max_associations + _SPARE_THREADS:
             # No thread left to say no politely: only a flood of refused callers comes here.
             log.warning("connection dropped: too many at once", extra={"host": address[0]})
             sock.close()
             return
-        acceptor = Acceptor(sock, address, self._ae_config.current, self._services)
+        acceptor = Acceptor(sock, address, self._ae_config.current, self._services, tls)
         thread = threading.Thread(
             target=self._run, args=(acceptor,), name=f"dicom-{address[0]}", daemon=True
         )

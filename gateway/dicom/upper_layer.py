@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
-from gateway.dicom.errors import PeerAborted, ProtocolViolation
+from gateway.dicom.errors import PeerAborted, ProtocolViolation, WrongPort
 from gateway.dicom.pdu import PduType
 
 
@@ -55,6 +55,10 @@ MAX_CONTROL_LENGTH = 1024
 """Longest release, reject or abort PDU taken; the standard's are 4 bytes."""
 
 
+TLS_HANDSHAKE = 0x16
+"""First byte of a TLS connection; no PDU type."""
+
+
 def action(state: State, kind: int) -> Action:
     """Look up the action; an unknown PDU type is UNRECOGNIZED."""
     try:
@@ -72,6 +76,8 @@ def violation(state: State, kind: int) -> ProtocolViolation:
     known = kind in PduType.__members__.values()
     what = f"{PduType(kind).name} PDU" if known else f"PDU of unknown type {kind:#04x}"
     text = f"the peer sent a {what} while {state.value}"
+    if kind == TLS_HANDSHAKE and state is State.AWAIT_REQUEST:
+        return WrongPort("the peer speaks TLS, and this port takes none")
     if state is State.AWAIT_REQUEST:
         return ProtocolViolation(text, source=0, reason=0)
     return ProtocolViolation(text, source=2, reason=2 if known else 1)

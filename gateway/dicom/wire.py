@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import math
-import socket
 import struct
 import time
 from collections.abc import Callable
 
 from gateway.dicom.errors import ConnectionLost, TooSlow
 from gateway.dicom.pdu import HEADER
+from gateway.dicom.stream import Stream
 
 BLOCK = 1 << 19
 """Size of the receive block in bytes: holds several PDUs of the usual 16 to 128 kB."""
@@ -28,33 +28,21 @@ _TICK_SECONDS = 5.0
 _LINGER_BYTES = 64 << 20
 
 
-def _timeval(seconds: float) -> bytes:
-    whole = int(seconds)
-    return struct.pack("@ll", whole, int((seconds - whole) * 1e6))
-
-
 class Wire:
     """One connection; ``on_block`` is called once per block received."""
 
     def __init__(
         self,
-        sock: socket.socket,
+        stream: Stream,
         *,
         send_seconds: float = 60.0,
         tick_seconds: float = _TICK_SECONDS,
         on_block: Callable[[], None] | None = None,
         block: int = BLOCK,
     ) -> None:
-        """Take over a connected socket; sets TCP_NODELAY and the kernel's own time-outs.
-
-        SO_RCVTIMEO and SO_SNDTIMEO instead of Python's time-outs: those cost a poll() per read.
-        """
-        sock.setblocking(True)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(tick_seconds))
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(send_seconds))
-        self._sock = sock
+        """Take over a connected stream and set its time-outs."""
+        self._send_seconds, self._tick_seconds = send_seconds, tick_seconds
+        self._take(stream)
         self._buffer = bytearray(block)
         self._view = memoryview(self._buffer)
         self._start = 0
@@ -62,6 +50,17 @@ class Wire:
         self._deadline = math.inf
         self._interrupted = False
         self._on_block = on_block
+        self._on_idle: Callable[[], None] | None = None
+
+    def replace(self, stream: Stream) -> None:
+        """Go on over ``stream``, which wraps the one before; nothing may have been read yet."""
+        self._take(stream)
+        if self._interrupted:
+            stream.stop_reading()
+
+    def _take(self, stream: Stream) -> None:
+        stream.be_patient(receive=self._tick_seconds, send=self._send_seconds)
+        self._stream = stream
 
     def allow(self, seconds: float) -> None:
         """Give the peer ``seconds`` from now for whatever is read next."""
@@ -71,6 +70,15 @@ class Wire:
         """Set what is called once per block received."""
         self._on_block = on_block
 
+    def heed(self, on_idle: Callable[[], None], seconds: float) -> None:
+        """Call ``on_idle`` after every read that waited ``seconds`` in vain.
+
+        It may send and must not read.
+        """
+        self._on_idle = on_idle
+        self._tick_seconds = min(self._tick_seconds, seconds)
+        self._stream.be_patient(receive=self._tick_seconds)
+
     @property
     def interrupted(self) -> bool:
         """Whether another thread asked this connection to end."""
@@ -79,8 +87,7 @@ class Wire:
     def interrupt(self) -> None:
         """Make the owning thread's read end with ConnectionLost; callable from any thread."""
         self._interrupted = True
-        with contextlib.suppress(OSError):
-            self._sock.shutdown(socket.SHUT_RD)
+        self._stream.stop_reading()
 
     def header(self) -> tuple[int, int]:
         """Read a PDU header: type and length of what follows."""
@@ -125,7 +132,7 @@ class Wire:
     def send(self, data: bytes | bytearray | memoryview) -> None:
         """Send everything; raises ConnectionLost when the peer is gone or does not read."""
         try:
-            self._sock.sendall(data)
+            self._stream.sendall(data)
         except BlockingIOError as error:
             raise ConnectionLost("the peer stopped reading") from error
         except OSError as error:
@@ -137,22 +144,24 @@ class Wire:
         Closing at once would reset the connection while the peer still sends, and the reset
         can overtake the PDU that says why (PS3.8 9.2, state Sta13).
         """
+        self._stream.stop_sending()
         with contextlib.suppress(OSError):
-            self._sock.shutdown(socket.SHUT_WR)
-            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(seconds))
-            limit = time.monotonic() + seconds
-            room = _LINGER_BYTES
-            while room > 0 and time.monotonic() < limit:
-                got = self._sock.recv_into(self._view)
-                if not got:
-                    break
-                room -= got
+            self._drain(seconds)
         self.close()
 
     def close(self) -> None:
         """Close the connection; idempotent."""
-        with contextlib.suppress(OSError):
-            self._sock.close()
+        self._stream.close()
+
+    def _drain(self, seconds: float) -> None:
+        self._stream.be_patient(receive=seconds)
+        limit = time.monotonic() + seconds
+        room = _LINGER_BYTES
+        while room > 0 and time.monotonic() < limit:
+            got = self._stream.recv_into(self._view)
+            if not got:
+                return
+            room -= got
 
     def _need(self, count: int) -> None:
         """Wait until ``count`` bytes lie in one piece in the block."""
@@ -174,7 +183,7 @@ class Wire:
     def _receive(self, into: memoryview) -> int:
         while True:
             try:
-                got = self._sock.recv_into(into)
+                got = self._stream.recv_into(into)
             except BlockingIOError:
                 got = -1
             except OSError as error:
@@ -187,3 +196,5 @@ class Wire:
                 raise TooSlow("the peer was silent or too slow")
             if got > 0:
                 return got
+            if self._on_idle is not None:
+                self._on_idle()

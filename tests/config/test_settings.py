@@ -36,6 +36,10 @@ def test_defaults_are_those_of_the_contract(
     assert settings.models == tmp_path / "models"
     for key in ("data-dir", "ae-config", "pipelines", "models"):
         del dumped[key]
+    # Keys beyond the contract's, which may be added freely.
+    del dumped["dicom"]["limits"]
+    for key in ("destination-ca", "verify-host"):
+        assert dumped["dicom"]["tls"].pop(key) is None
     assert dumped == {
         "common-dir": None,
         "database": {"url": None},
@@ -74,14 +78,14 @@ def test_relative_paths_are_relative_to_the_file(
 ) -> None:
     folder = tmp_path / "etc"
     folder.mkdir()
-    path = write(folder, "data-dir: data\nae-config: /abs/ae\ndicom: {tls: {key: k.pem}}\n")
+    path = write(folder, "data-dir: data\nae-config: /abs/ae\nkubernetes: {kubeconfig: k.yaml}\n")
     monkeypatch.chdir(tmp_path)
     for given in (path, Path("etc/gateway.yaml")):
         settings = load(given, {})
         assert settings.data_dir == folder / "data"
         assert settings.ae_config == Path("/abs/ae")
         assert settings.pipelines == folder / "pipelines"
-        assert settings.dicom.tls.key == folder / "k.pem"
+        assert settings.kubernetes.kubeconfig == folder / "k.yaml"
 
 
 def test_an_empty_file_is_all_defaults(tmp_path: Path) -> None:
@@ -137,7 +141,7 @@ def test_the_environment_lies_over_the_file(tmp_path: Path) -> None:
         "GATEWAY_DICOM__PORT": "11113",
         "GATEWAY_DATA_DIR": "elsewhere",
         "GATEWAY_DICOM__REJECT_UNKNOWN_SOURCES": "false",
-        "GATEWAY_DICOM__TLS__PORT": "2762",
+        "GATEWAY_DICOM__TLS__VERIFY_HOST": "true",
         "GATEWAY_RESOURCES__CPU": "null",
         "GATEWAY_JOBS__GRACE_SECONDS": "0.5",
         "GATEWAY_DATABASE__URL": "postgresql+psycopg://user:p@ss@host/name",
@@ -148,7 +152,7 @@ def test_the_environment_lies_over_the_file(tmp_path: Path) -> None:
     assert (settings.dicom.port, settings.dicom.bind) == (11113, "10.0.0.1")
     assert settings.data_dir == tmp_path / "elsewhere"
     assert settings.dicom.reject_unknown_sources is False
-    assert settings.dicom.tls.port == 2762
+    assert settings.dicom.tls.verify_host is True
     assert settings.resources.cpu is None
     assert settings.jobs.grace_seconds == 0.5
     assert settings.database.url == "postgresql+psycopg://user:p@ss@host/name"

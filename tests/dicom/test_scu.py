@@ -21,7 +21,6 @@ from gateway.dicom.errors import (
     RejectedForGood,
     RejectedForNow,
     Unreachable,
-    UnsupportedByGateway,
 )
 from gateway.dicom.limits import RequestorTimeouts
 from gateway.dicom.peer import Peer
@@ -203,8 +202,6 @@ def test_no_association_is_unreachable(reply: bytes) -> None:
 def test_nobody_there_is_unreachable(tmp_path: Path) -> None:
     with pytest.raises(Unreachable, match="takes no connection"):
         echo(Peer("ANY", "127.0.0.1", 1))
-    with pytest.raises(UnsupportedByGateway, match="TLS"):
-        echo(Peer("ANY", "127.0.0.1", 1, tls=True))
 
 
 def test_echo_with_our_own_scp(station: Station) -> None:
