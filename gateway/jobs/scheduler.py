@@ -46,6 +46,9 @@ log = logging.getLogger(__name__)
 WINDOW = 16
 """Waiting jobs of each priority looked at in one turn."""
 
+MOST_ATTEMPTS = 50
+"""A job whose attempts keep dying with the gateway may be what kills it: no further one."""
+
 
 @dataclass(frozen=True)
 class Tempo:
@@ -168,10 +171,12 @@ class Scheduler:
     def _give_up(self, job_id: str, reason: str) -> None:
         with self._database.begin() as connection:
             job = load(connection, job_id)
-            if job.cancel_requested is None:
-                event, facts = JobEvent.GIVE_UP, Facts(reason=reason)
-            else:
+            if job.cancel_requested is not None:
                 event, facts = JobEvent.CANCEL, Facts(reason=job.cancel_requested)
+            elif job.attempt >= MOST_ATTEMPTS:
+                event, facts = JobEvent.FAULT, Facts(reason=f"{reason}; no further one is made")
+            else:
+                event, facts = JobEvent.GIVE_UP, Facts(reason=reason)
             move_job(connection, job_id, event, facts)
         point(f"job.{event}.after")
         self._wakeups.notify(Topic.EVENTS)
