@@ -7,6 +7,7 @@ few microseconds where a general data set parser costs hundreds.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gateway.dicom.errors import ProtocolViolation
@@ -149,3 +150,15 @@ def response(command: Command, status: int, comment: str = "") -> bytes:
 def command_pdu(context_id: int, command: bytes) -> bytes:
     """A command set as one P-DATA-TF with one PDV (PS3.8 9.3.5)."""
     return struct.pack(">BxLLBB", 4, len(command) + 6, len(command) + 2, context_id, 0x03) + command
+
+
+def data_pdus(context_id: int, data: bytes, piece: int) -> Iterator[bytes]:
+    """A data set as P-DATA-TFs of at most ``piece`` (even) bytes of it each."""
+    at = 0
+    while True:
+        part = data[at : at + piece]
+        at += len(part)
+        last = LAST_BIT if at == len(data) else 0
+        yield struct.pack(">BxLLBB", 4, len(part) + 6, len(part) + 2, context_id, last) + part
+        if last:
+            return

@@ -258,7 +258,10 @@ class Requestor:
         return answer
 
     def _pdu(self) -> None:
-        kind, length = self._wire.header()
+        self._take(*self._wire.header())
+
+    def _take(self, kind: int, length: int) -> None:
+        """Take a PDU whose header was read."""
         if kind == pdu.PduType.P_DATA:
             if length > _OWN_PDU + 12:
                 raise ProtocolViolation(f"a P-DATA-TF PDU claims {length} bytes")
