@@ -8,6 +8,7 @@ PostgreSQL runs with its own defaults.  Every method may be called from any thre
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,9 @@ from gateway.errors import Permanent
 
 BUSY_SECONDS = 60
 """How long a writer of another process is waited for."""
+
+_SQLITE_FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE}
+_POSTGRES_FULL = "53100"
 
 
 class DatabaseError(Permanent):
@@ -59,10 +63,13 @@ class Database:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
             try:
                 yield connection
+                connection.exec_driver_sql("COMMIT")
             except BaseException:
-                connection.exec_driver_sql("ROLLBACK")
+                # A full disk may have ended the transaction already, or left it open at COMMIT.
+                driver = connection.connection.driver_connection
+                if driver is not None and driver.in_transaction:
+                    connection.exec_driver_sql("ROLLBACK")
                 raise
-            connection.exec_driver_sql("COMMIT")
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -113,6 +120,14 @@ def _sqlite(url: sa.URL) -> Engine:
         """SQLAlchemy's own begin is empty: see begin() and read()."""
 
     return engine
+
+
+def disk_full(error: BaseException) -> bool:
+    """True when ``error`` says that the disk of the database has no room (any thread)."""
+    original = getattr(error, "orig", None)
+    if isinstance(original, sqlite3.Error):
+        return original.sqlite_errorcode in _SQLITE_FULL
+    return getattr(original, "sqlstate", None) == _POSTGRES_FULL
 
 
 def is_empty(connection: Connection) -> bool:

@@ -79,6 +79,9 @@ def run(
             break
         time.sleep(RETRY_SECONDS)
         end = _once(engine, job, operator, devices, stop, started)
+    if end.end is not End.COMPLETED and outputs.full(job):
+        # Nobody reads them any more, and while the disk is full no job's end can be recorded.
+        outputs.discard(job, operator)
     return end
 
 
@@ -160,6 +163,9 @@ def _verdict(job: JobRun, operator: Operator, outcome: Outcome, sink: LogFile) -
     fault = outputs.fault(job, operator)
     if fault is not None:
         return OperatorEnd(fault.end, fault.reason + full, code)
+    if full:
+        reason = f"its outputs may be cut short{full}"
+        return OperatorEnd(End.OUTPUT_UNSAFE, reason, code)
     return OperatorEnd(End.COMPLETED, "", 0)
 
 

@@ -7,6 +7,7 @@ files after patients.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import stat
@@ -46,6 +47,12 @@ def prepare(run: JobRun, operator: Operator) -> None:
     folder.mkdir(parents=True)
     for output in operator.outputs:
         output_dir(run.folder, operator, output.name).mkdir(exist_ok=True)
+
+
+def discard(run: JobRun, operator: Operator) -> None:
+    """Remove the outputs of an operator that failed; what cannot be removed stays."""
+    with contextlib.suppress(OSError):
+        _remove(operator_dir(run.folder, operator))
 
 
 def fault(run: JobRun, operator: Operator) -> OperatorEnd | None:

@@ -78,7 +78,10 @@ def judge(
 def explain(operator: Operator, end: OperatorEnd) -> str:
     """How ``operator`` ended, as a sentence that names it, its limit and its exit code."""
     if end.end is End.EXIT_CODE:
-        return f"operator {operator.name} ended with exit code {end.exit_code}"
+        code = f"exit code {end.exit_code}"
+        # The engine may know more: the signal, a program that is missing, a full disk.
+        said = end.reason if end.reason.startswith(code) else code
+        return f"operator {operator.name} ended with {said}"
     if end.end is End.OUT_OF_MEMORY:
         limit = operator.requests.memory
         code = "" if end.exit_code is None else f", exit code {end.exit_code}"

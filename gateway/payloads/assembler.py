@@ -73,6 +73,7 @@ class Assembler:
         """Work until :meth:`stop`; run it in a thread of its own."""
         while not self._stop.is_set():
             try:
+                self._associations.settle()
                 described = self._describe()
                 wait = 0.0 if described == DESCRIBE_AT_ONCE else self._look()
             except Exception:

@@ -27,6 +27,7 @@ import pydicom.config
 
 from gateway.config.applications import Application
 from gateway.config.live import LiveAeConfig
+from gateway.database.engine import disk_full
 from gateway.database.schema import new_id
 from gateway.events.faults import point
 from gateway.payloads.filemeta import file_meta
@@ -109,7 +110,7 @@ class DiskSpool:
             )
             status = Status.OUT_OF_RESOURCES if error.errno in _FULL else Status.PROCESSING_FAILURE
             return Outcome(status, (error.strerror or "storage fault")[:64])
-        except Exception:
+        except Exception as error:
             # The boundary between one instance and the receiver: the peer gets a failure, the
             # association lives on, the log says why.
             writing.abort()
@@ -117,6 +118,8 @@ class DiskSpool:
             log.exception(
                 "instance not stored", extra={"association_id": writing.arrival.association_id}
             )
+            if disk_full(error):
+                return Outcome(Status.OUT_OF_RESOURCES, "no space left for the record")
             return Outcome(Status.PROCESSING_FAILURE, "internal fault, see the gateway's log")
 
     def _finish(self, writing: _Writing) -> Outcome:
@@ -189,7 +192,11 @@ class _Writing:
         self._fault: OSError | None = None
         descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         self._file: BinaryIO = os.fdopen(descriptor, "wb", buffering=0)
-        self._all(file_meta(arrival))
+        try:
+            self._all(file_meta(arrival))
+        except OSError:
+            self.abort()
+            raise
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append bytes of the data set; a fault is kept for :meth:`commit`."""
