@@ -27,7 +27,7 @@ class Stream(Protocol):
         """Write everything; BlockingIOError when the peer takes none in time, else OSError."""
 
     def stop_reading(self) -> None:
-        """Let the read that waits and all later ones end; callable from any thread."""
+        """Let the read that waits end, at the latest by its time-out; callable from any thread."""
 
     def stop_sending(self) -> None:
         """Tell the peer that nothing more comes; later reads give bytes to be dropped only."""
@@ -106,11 +106,13 @@ class TlsStream:
         self._receive_seconds = 5.0
         self._send_seconds = 60.0
         self._draining = False
+        self._shaken = False
 
     def handshake(self, seconds: float) -> None:
         """Shake hands, all of it within ``seconds``; raises OSError, SSLError among them."""
         self.sock.settimeout(seconds)
         self.sock.do_handshake()
+        self._shaken = True
         self.sock.settimeout(self._receive_seconds)
 
     def be_patient(self, *, receive: float | None = None, send: float | None = None) -> None:
@@ -145,9 +147,13 @@ class TlsStream:
             self.sock.settimeout(self._receive_seconds)
 
     def stop_reading(self) -> None:
-        """Shut the receiving side below TLS: the library's own state belongs to its thread."""
-        with contextlib.suppress(OSError):
-            socket.socket.shutdown(self.sock, socket.SHUT_RD)
+        """End a handshake at once; a session ends by itself with the next time-out of a read.
+
+        A shutdown below TLS would break the session, and the A-ABORT that says why with it.
+        """
+        if not self._shaken:
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(self.sock, socket.SHUT_RD)
 
     def stop_sending(self) -> None:
         """Send close_notify and shut the sending side (RFC 8446 6.1)."""

@@ -25,6 +25,8 @@ PDV_HEADER = struct.Struct(">LBB")
 """Item length, presentation context ID, message control header (PS3.8 9.3.5.1, Annex E.2)."""
 
 _TICK_SECONDS = 5.0
+_TLS_TICK_SECONDS = 1.0
+"""A read over TLS is interrupted by its time-out only."""
 _LINGER_BYTES = 64 << 20
 
 
@@ -53,7 +55,8 @@ class Wire:
         self._on_idle: Callable[[], None] | None = None
 
     def replace(self, stream: Stream) -> None:
-        """Go on over ``stream``, which wraps the one before; nothing may have been read yet."""
+        """Go on over ``stream``: TLS over the one before, of which nothing was read yet."""
+        self._tick_seconds = min(self._tick_seconds, _TLS_TICK_SECONDS)
         self._take(stream)
         if self._interrupted:
             stream.stop_reading()

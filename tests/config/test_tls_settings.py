@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -101,3 +102,16 @@ def test_the_environment_is_blamed_for_its_own(tmp_path: Path) -> None:
     path.write_text("")
     with pytest.raises(ConfigError, match=r"GATEWAY_DICOM__TLS__CLIENT_CA: .*cannot be read"):
         load(path, {"GATEWAY_DICOM__TLS__CLIENT_CA": "none.pem"})
+
+
+def test_the_gateway_does_not_start(tmp_path: Path) -> None:
+    path = tmp_path / "gateway.yaml"
+    path.write_text("dicom:\n  tls:\n    port: 2762\n    certificate: none.pem\n    key: k.pem\n")
+    gateway = Path(sys.executable).with_name("gateway")
+    done = subprocess.run(
+        [gateway, "serve", "--config", path], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2
+    (line,) = done.stderr.strip().splitlines()
+    assert line.endswith("none.pem cannot be read: No such file or directory")
+    assert f"{path}:4: dicom.tls.certificate: " in line

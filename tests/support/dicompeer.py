@@ -118,7 +118,7 @@ class Station:
         self.spool = FileSpool(self.root / "spool")
         self.associations = Associations(self.database, Wakeups())
         self.scp = StorageScp(
-            DicomSettings(bind="127.0.0.1", port=0, **self.settings),
+            DicomSettings.model_validate({"bind": "127.0.0.1", "port": 0} | self.settings),
             self.ae_config,
             self.spool,
             self.associations,
