@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Self
 
 from gateway.dicom import commitment, dimse
 from gateway.dicom.commitment import Notice, decode_notice, encode_notice
@@ -54,7 +55,7 @@ class Committing:
         self._context = context
         self._peer = peer
 
-    def __enter__(self) -> Committing:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
