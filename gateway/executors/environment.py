@@ -57,6 +57,8 @@ def _contract(run: JobRun, operator: Operator) -> Mapping[str, str]:
         "NVIDIA_CLARA_PAYLOADID": run.payload_id,
         "NVIDIA_CLARA_STAGENAME": operator.name,
         "NVIDIA_CLARA_RESULTS": results_path(operator),
+        # Objects of one attempt must not bear the UIDs of another that was delivered already.
+        "GATEWAY_JOB_ATTEMPT": str(run.attempt),
         # Clara's driver library would wait for Clara's own orchestrator.
         "NVIDIA_CLARA_NOSYNCLOCK": "TRUE",
     }

@@ -18,6 +18,7 @@ _KINDS = {
     Event.POSTPONE: Kind.RESULT_WAITING,
     Event.FAIL: Kind.RESULT_FAILED,
     Event.RETRY: Kind.RESULT_RETRIED,
+    Event.COMMIT: Kind.RESULT_COMMITTED,
 }
 
 

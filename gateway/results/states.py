@@ -7,6 +7,9 @@
        │◀──interrupt────┘ └──postpone──▶ WAITING ──claim──▶ SENDING
        └──────────────────────retry──────────┘
 
+A DELIVERED result whose destination does not commit it goes back to WAITING (sent again) or ends
+FAILED; a report that comes late makes it COMMITTED even then.
+
 A cell that is absent is a step that must not happen: :func:`after` raises
 :class:`~gateway.errors.Refused`.
 """
@@ -75,11 +78,31 @@ TRANSITIONS: Mapping[tuple[State, Event], State] = MappingProxyType(
         (State.WAITING, Event.RETRY): State.PENDING,
         (State.FAILED, Event.RETRY): State.PENDING,
         (State.DELIVERED, Event.COMMIT): State.COMMITTED,
+        (State.DELIVERED, Event.POSTPONE): State.WAITING,
+        (State.DELIVERED, Event.FAIL): State.FAILED,
+        (State.FAILED, Event.COMMIT): State.COMMITTED,
     }
 )
 
 OPEN_STATES = frozenset({State.PENDING, State.SENDING, State.WAITING})
 """The files are still needed: the payload must be kept."""
+
+
+class Commitment(StrEnum):
+    """How far the storage commitment of a result is; no value = its destination is not asked."""
+
+    DUE = "DUE"
+    """To be asked for at ``commitment_at``."""
+    ASKED = "ASKED"
+    """The destination accepted the request; asked again at ``commitment_at`` without a report."""
+    COMMITTED = "COMMITTED"
+    """Every file is committed."""
+    FAILED = "FAILED"
+    """Given up; the result says why."""
+
+
+OPEN_COMMITMENTS = frozenset({Commitment.DUE, Commitment.ASKED})
+"""A DELIVERED result may still have to be sent again: the payload must be kept."""
 
 FAULT_POINTS = ("results.collected", "results.registered", "results.released")
 """Where crash tests kill the process in this room (:mod:`gateway.events.faults`)."""

@@ -107,6 +107,7 @@ def retry(connection: Connection, result_id: str) -> None:
     """
     now = time.time()
     identifier = _identifier(result_id)
+    _refuse_overwritten(connection, identifier)
     move(connection, identifier, Event.RETRY, retries=0, reason=None, lease_until=None)
     connection.execute(
         sa.update(result_files)
@@ -126,6 +127,20 @@ def retry(connection: Connection, result_id: str) -> None:
         )
         .values(retry_at=now)
     )
+
+
+def _refuse_overwritten(connection: Connection, identifier: str) -> None:
+    """A later attempt of the job wrote over the result's files: they are not what it promised."""
+    row = connection.execute(
+        sa.select(results.c.attempt, jobs.c.attempt.label("latest"))
+        .join(jobs, jobs.c.id == results.c.job_id)
+        .where(results.c.id == identifier)
+    ).one_or_none()
+    if row is not None and row.latest > row.attempt:
+        raise Refused(
+            f"result {identifier} is of attempt {row.attempt}; attempt {row.latest} of its job "
+            "has written over its files"
+        )
 
 
 def _polled(connection: Connection, task_id: str) -> Row[Any]:

@@ -7,7 +7,7 @@ import uuid
 import pytest
 import sqlalchemy as sa
 
-from gateway.database.schema import circuits, result_files, results
+from gateway.database.schema import circuits, jobs, result_files, results
 from gateway.errors import Refused
 from gateway.results import tasks
 from gateway.results.backoff import Backoff
@@ -149,3 +149,16 @@ def test_backoff_doubles_up_to_its_cap() -> None:
     assert [backoff.longest(n) for n in (0, 1, 2, 3, 8, 9, 10**6)] == [2, 2, 4, 8, 256, 300, 300]
     waits = [backoff.wait(3) for _ in range(200)]
     assert min(waits) < 2 < 6 < max(waits) <= 8
+
+
+def test_a_result_whose_files_a_later_attempt_wrote_over_is_not_sent(house: JobPayload) -> None:
+    result_id = task(house, "ClaraSCU")
+    set_row(house, result_id, state="FAILED")
+    row = house.result(result_id)
+    with house.database.begin() as connection:
+        connection.execute(
+            sa.update(jobs).where(jobs.c.id == row.job_id).values(attempt=row.attempt + 1)
+        )
+        with pytest.raises(Refused, match="has written over its files"):
+            tasks.retry(connection, result_id)
+    assert house.result(result_id).state == "FAILED"

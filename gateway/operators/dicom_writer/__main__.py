@@ -43,7 +43,8 @@ def _discreet() -> Iterator[None]:
 
 def _write_results(context: Context) -> None:
     case = load_case(context.input("dcm"), context.input("lungs"), context.input("volume"))
-    origin = origin_of(case.measurements, context.job_id)
+    attempt = context.environ.get("GATEWAY_JOB_ATTEMPT", "1")
+    origin = origin_of(case.measurements, context.job_id, attempt)
     segmentation = make_segmentation(case, origin)
     results = [segmentation, make_report(case, origin, segmentation), *make_captures(case, origin)]
     for result in results:

@@ -51,9 +51,14 @@ class Origin:
         )
 
 
-def origin_of(measurements: dict[str, Any], job_id: str) -> Origin:
-    """Tell the origin from the measurements' algorithm and the job (empty = none)."""
+def origin_of(measurements: dict[str, Any], job_id: str, attempt: str = "1") -> Origin:
+    """Tell the origin from the measurements' algorithm and the job (empty = none).
+
+    Each attempt of a job has UIDs of its own: a rerun may give other bytes, and a PACS that has
+    the first ones would take the new ones for the same object.
+    """
     algorithm = measurements.get("algorithm") or {}
     name, version = str(algorithm.get("name") or MODEL), str(algorithm.get("version") or "0")
     series = str(measurements["source"]["series_instance_uid"])
-    return Origin(name, version, job_id or f"{series}/{name}/{version}")
+    seed = f"{job_id}/{attempt}" if job_id else f"{series}/{name}/{version}"
+    return Origin(name, version, seed)
