@@ -24,8 +24,8 @@ source series; attributes of type 2 (PS3.5 7.4.3) that the source lacks are writ
 the standard does not allow (a sex that is none, a date that is none) too. Text is transcoded:
 whatever the source's Specific Character Set, results are in UTF-8 (ISO_IR 192).
 
-**UIDs** derive from the job id (without one: from the source series and the algorithm's version)
-by UUID version 5 under `2.25`, so a rerun of one job makes the same UIDs, another job others.
+**UIDs** derive from the job id and its attempt (without a job: from the source series and the
+algorithm's version) by UUID version 5 under `2.25`, so another attempt or job makes others.
 
 Coding scheme `99GATEWAY`: `LAA950` = share of lung voxels below -950 HU; `PERC15` = 15th
 percentile of lung density. The standard has no codes of its own for them.

@@ -20,13 +20,15 @@ def main(context: Context) -> None:
     headers = [pydicom.dcmread(path, stop_before_pixels=True) for path in paths]
     # Ends with MIXED_PATIENTS or NO_INSTANCES where the input is not one patient's.
     refuse_mixed_patients(patient_of_dataset(header) for header in headers)
-    card = make_card(headers[0], f"{len(headers)} slices", context.job_id)
+    # Each attempt of a job has UIDs of its own: it may write other bytes than the one before.
+    seed = f"{context.job_id}/{context.environ.get('GATEWAY_JOB_ATTEMPT', '1')}"
+    card = make_card(headers[0], f"{len(headers)} slices", seed)
     target: Path = context.output() / f"{card.SOPInstanceUID}.dcm"
     card.save_as(target, enforce_file_format=True)
     context.log.info("card.written", slices=len(headers), sop=str(card.SOPInstanceUID))
 
 
-def make_card(source: Dataset, text: str, job_id: str) -> Dataset:
+def make_card(source: Dataset, text: str, seed: str) -> Dataset:
     """The card as a Secondary Capture in the study of ``source``."""
     picture = Image.new("L", (256, 64))
     ImageDraw.Draw(picture).text((16, 24), text, fill=255)
@@ -37,9 +39,9 @@ def make_card(source: Dataset, text: str, job_id: str) -> Dataset:
         bits_allocated=8,
         coordinate_system="PATIENT",
         patient_orientation=("L", "P"),
-        series_instance_uid=uid(job_id, "series"),
+        series_instance_uid=uid(seed, "series"),
         series_number=9101,
-        sop_instance_uid=uid(job_id, "card"),
+        sop_instance_uid=uid(seed, "card"),
         instance_number=1,
         manufacturer="Tutorial",
         series_description="Series card",
@@ -49,9 +51,9 @@ def make_card(source: Dataset, text: str, job_id: str) -> Dataset:
     return card
 
 
-def uid(job_id: str, what: str) -> str:
-    """A UID made from the job's id: a second attempt makes the same instance, not another one."""
-    return f"2.25.{uuid.uuid5(uuid.NAMESPACE_OID, f'{job_id} {what}').int}"
+def uid(seed: str, what: str) -> str:
+    """A UID that the same job and attempt always give."""
+    return f"2.25.{uuid.uuid5(uuid.NAMESPACE_OID, f'{seed} {what}').int}"
 
 
 if __name__ == "__main__":
