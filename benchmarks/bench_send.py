@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from gateway.dicom.files import find
 from gateway.dicom.peer import Peer
 from gateway.dicom.scu import StoreScu, echo
 from gateway.errors import Transient
@@ -63,7 +64,7 @@ def _wait(port: int) -> None:
 
 def by_gateway(port: int, folder: Path) -> None:
     """Send with our SCU."""
-    paths = sorted(folder.iterdir())
+    paths = find([folder])
     for sent in StoreScu(Peer("BENCH", "127.0.0.1", port, "SENDER")).send(paths):
         assert sent.stored, sent
 

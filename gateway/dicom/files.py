@@ -56,24 +56,38 @@ def read_instance(path: Path) -> Instance:
     SOP class and instance are those of the data set: the copies in the file meta information
     are wrong in some files, and a receiver refuses a command that differs from its data set.
     """
-    with path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        head = file.read(_FIRST_READ)
-        start = _PREAMBLE if head[128:132] == b"DICM" else 0
-        if head[start : start + 2] == b"\x02\x00":
-            meta, offset = _meta(head, file.fileno(), start, size)
-            syntax = meta.get(_TRANSFER_SYNTAX, "")
-            peek = os.pread(file.fileno(), _FIRST_READ, offset)
-            uids = sop_uids(peek, syntax) if syntax else None
-            if uids is None:
-                return _by_pydicom(path, offset, size, meta)
-            sop_class = uids[0] or meta.get(_SOP_CLASS, "")
-            sop_instance = uids[1] or meta.get(_SOP_INSTANCE, "")
-            return _checked(path, sop_class, sop_instance, syntax, offset, size)
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return _look(path, fd)
+    finally:
+        os.close(fd)
+
+
+def _look(path: Path, fd: int) -> Instance:
+    size = os.fstat(fd).st_size
+    head = os.pread(fd, _FIRST_READ, 0)
+    start = _PREAMBLE if head[128:132] == b"DICM" else 0
+    if head[start : start + 2] == b"\x02\x00":
+        meta, offset = _meta(head, fd, start, size)
+        syntax = meta.get(_TRANSFER_SYNTAX, "")
+        uids = _uids(head, fd, offset, syntax)
+        if uids is None:
+            return _by_pydicom(path, offset, size, meta)
+        sop_class = uids[0] or meta.get(_SOP_CLASS, "")
+        sop_instance = uids[1] or meta.get(_SOP_INSTANCE, "")
+        return _checked(path, sop_class, sop_instance, syntax, offset, size)
     # Without meta information the group of the first element is all there is to go by.
     if head[start : start + 2] not in (b"\x08\x00", b"\x04\x00"):
         raise NotDicom(f"{path} is no DICOM file")
     return _by_pydicom(path, start, size, {})
+
+
+def _uids(head: bytes, fd: int, offset: int, syntax: str) -> tuple[str, str] | None:
+    """The UIDs of the data set at ``offset``: from what was read already, else from the file."""
+    if not syntax:
+        return None
+    found = sop_uids(head[offset:], syntax)
+    return sop_uids(os.pread(fd, _FIRST_READ, offset), syntax) if found is None else found
 
 
 def sop_uids(data: bytes, transfer_syntax_uid: str) -> tuple[str, str] | None:

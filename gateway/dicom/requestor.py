@@ -140,16 +140,7 @@ class Requestor:
         Raises ConnectionLost or ProtocolViolation; the association is unusable after either.
         """
         message_id = self._next_id()
-        command = dimse.encode(
-            {
-                0x0002: context.abstract_syntax.encode("ascii"),
-                0x0100: dimse.us(dimse.C_STORE_RQ),
-                0x0110: dimse.us(message_id),
-                0x0700: dimse.us(0),
-                0x0800: dimse.us(0x0001),
-                0x1000: sop_instance_uid.encode("ascii"),
-            }
-        )
+        command = dimse.store_request(context.abstract_syntax, sop_instance_uid, message_id)
         self._stream(dimse.command_pdu(context.id, command), context.id, fd, offset, length)
         return self._response(dimse.C_STORE_RQ, message_id)
 
