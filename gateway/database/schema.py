@@ -73,6 +73,13 @@ associations = Table(
     Index(None, "state"),
 )
 
+intake_positions = Table(
+    "intake_positions",
+    metadata,
+    Column("receiver", Integer, primary_key=True, autoincrement=False, comment="number of its log"),
+    Column("seq", BigInteger, nullable=False, comment="last record that is in the index"),
+)
+
 instances = Table(
     "instances",
     metadata,
@@ -90,7 +97,7 @@ instances = Table(
     Column("association_id", Id, nullable=False),
     Column("path", Text, nullable=False, comment="relative to data-dir"),
     Column("size", BigInteger, nullable=False, comment="bytes of the data set"),
-    Column("digest", String(64), nullable=False, comment="of the data set's bytes as sent"),
+    Column("digest", String(64), nullable=False, comment="XXH3-128 of the data set's bytes as sent"),
     Column("kind", State, nullable=False, comment="RECEIVED, or RETURNED = our own came back"),
     Column("state", State, nullable=False, comment="STORED REPLACED DELETED"),
     Column("geometry", JSON, comment="position, orientation, spacing, number; null if absent"),
@@ -307,7 +314,13 @@ results = Table(
     Column("lease_until", Double, comment="a poller of the HTTP service holds it until"),
     Column("created_at", Double, nullable=False),
     Column("delivered_at", Double),
+    Column("commitment", State, comment="null = not asked for; DUE ASKED COMMITTED FAILED"),
+    Column("commitment_reason", Text),
+    Column("commitment_tries", Integer, nullable=False, default=0, comment="requests in a row"),
+    Column("commitment_at", Double, comment="when it is asked (again)"),
+    Column("committed_at", Double),
     Index(None, "state", "next_at"),
+    Index(None, "commitment", "commitment_at"),
     Index(None, "job_id"),
 )
 
@@ -327,8 +340,47 @@ result_files = Table(
     Column("comment", Text),
     Column("attempts", Integer, nullable=False, default=0),
     Column("sent_at", Double),
+    Column("committed_at", Double, comment="the destination reported that it keeps it"),
+    Column("commitment_failure", Integer, comment="Failure Reason of the last report"),
     UniqueConstraint("result_id", "path"),
     Index(None, "sop_instance_uid"),
+)
+
+commitments = Table(
+    "commitments",
+    metadata,
+    Column("transaction_uid", Uid, primary_key=True),
+    Column("result_id", ForeignKey("results.id"), nullable=False),
+    Column("destination", String(64), nullable=False),
+    Column("state", State, nullable=False, comment="ASKING ASKED REPORTED ENDED"),
+    Column("reason", Text),
+    Column("resent", Boolean, nullable=False, default=False, comment="its report asked for that"),
+    Column("created_at", Double, nullable=False),
+    Column("asked_at", Double, comment="the destination accepted the request"),
+    Column("reported_at", Double),
+    Index(None, "result_id", "created_at"),
+)
+
+commitment_requests = Table(
+    "commitment_requests",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("transaction_uid", Uid, nullable=False),
+    Column("association_id", Id, nullable=False),
+    Column("called_ae", AeTitle, nullable=False),
+    Column("calling_ae", AeTitle, nullable=False),
+    Column("host", String(255), nullable=False),
+    Column("references", JSON, nullable=False, comment="pairs of SOP class and instance UID"),
+    Column("answers_here", Boolean, nullable=False, comment="over the association that asked"),
+    Column("state", State, nullable=False, comment="RECEIVED ANSWERING REPORTED FAILED"),
+    Column("reason", Text),
+    Column("committed", Integer, comment="instances reported as kept"),
+    Column("failed", Integer, comment="instances reported as not kept"),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("next_at", Double),
+    Column("received_at", Double, nullable=False),
+    Column("reported_at", Double),
+    Index(None, "state", "next_at"),
 )
 
 circuits = Table(

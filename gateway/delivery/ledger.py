@@ -212,8 +212,8 @@ def interrupt(connection: Connection, result_ids: Sequence[str], policy: Policy)
             settle(connection, [result_id], None, policy)
 
 
-def recover(connection: Connection, policy: Policy) -> int:
-    """Take back what a dead process was carrying; returns how many results."""
+def recover(connection: Connection, policy: Policy) -> list[str]:
+    """Take back what a dead process was carrying; returns the results."""
     dead = sa.and_(_OURS, results.c.state == State.SENDING)
     ids = list(connection.execute(sa.select(results.c.id).where(dead)).scalars())
     # Any of their unanswered files may have arrived: remembered, so that a peer that then says
@@ -228,7 +228,7 @@ def recover(connection: Connection, policy: Policy) -> int:
         .values(attempts=1)
     )
     interrupt(connection, ids, policy)
-    return len(ids)
+    return ids
 
 
 def postpone(connection: Connection, destination: str, trouble: Trouble) -> None:
@@ -262,9 +262,13 @@ def wake(connection: Connection, destination: str) -> None:
     )
 
 
-def release(connection: Connection, destination: str, trouble: Trouble, policy: Policy) -> None:
-    """Settle whatever the destination's dead thread left SENDING."""
+def release(
+    connection: Connection, destination: str, trouble: Trouble, policy: Policy
+) -> list[str]:
+    """Settle whatever the destination's dead thread left SENDING; returns the results."""
     sending = sa.select(results.c.id).where(
         _OURS, _named(destination), results.c.state == State.SENDING
     )
-    settle(connection, list(connection.execute(sending).scalars()), trouble, policy)
+    ids = list(connection.execute(sending).scalars())
+    settle(connection, ids, trouble, policy)
+    return ids

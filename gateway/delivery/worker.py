@@ -9,8 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,8 +18,9 @@ from sqlalchemy.engine import Connection
 from gateway.config.applications import AeConfig, Destination
 from gateway.config.live import LiveAeConfig
 from gateway.database.engine import Database
-from gateway.delivery import circuit, ledger
+from gateway.delivery import circuit, commitments, ledger
 from gateway.delivery.agent import POSITIVE, Agent, Answer, Item, LinkError
+from gateway.delivery.crashes import log_crash
 from gateway.delivery.ledger import Batch, Trouble
 from gateway.delivery.policy import Policy
 from gateway.delivery.states import Circuit
@@ -61,7 +61,10 @@ class DeliveryWorker:
     def recover(self) -> int:
         """Take back what a dead process was carrying; returns how many results."""
         with self._write() as connection:
-            return ledger.recover(connection, self._policy)
+            ids = ledger.recover(connection, self._policy)
+            for destination in self._config.current.destinations:
+                self._owe(connection, destination, ids)
+        return len(ids)
 
     def run(self) -> None:
         """Carry results until :meth:`stop`; returns when every association has ended."""
@@ -69,7 +72,7 @@ class DeliveryWorker:
             try:
                 self._tick()
             except Exception as error:  # noqa: BLE001 - the worker outlives a full disk
-                _log_crash("delivery cannot look for work", error)
+                log_crash(log, "delivery cannot look for work", error)
             self._wakeups.wait(Topic.RESULTS, self._policy.poll_seconds)
         deadline = time.monotonic() + self._policy.stop_seconds
         for thread in self._threads.values():
@@ -116,7 +119,7 @@ class DeliveryWorker:
             while not self._stop.is_set() and self._round(name):
                 pass
         except Exception as error:  # noqa: BLE001 - the thread's boundary
-            _log_crash("delivery failed", error)
+            log_crash(log, "delivery failed", error)
             self._give_up(name, f"internal error ({type(error).__name__}), see the log")
         finally:
             self._wakeups.notify(Topic.RESULTS)
@@ -194,6 +197,13 @@ class DeliveryWorker:
             ledger.interrupt(connection, batch.result_ids, self._policy)
         else:
             ledger.settle(connection, batch.result_ids, trouble, self._policy)
+        self._owe(connection, destination, batch.result_ids)
+
+    @staticmethod
+    def _owe(connection: Connection, destination: Destination, result_ids: Sequence[str]) -> None:
+        """What arrived is to be committed, if the destination is to commit."""
+        if destination.commitment and destination.folder is None:
+            commitments.owe(connection, destination.name, result_ids)
 
     def _reached(self, connection: Connection, destination: Destination) -> None:
         """The destination works: what waited because it did not is due now."""
@@ -206,9 +216,12 @@ class DeliveryWorker:
         """After an unexpected fault: nothing of the destination may stay SENDING."""
         try:
             with self._write() as connection:
-                ledger.release(connection, name, Trouble(reason), self._policy)
+                ids = ledger.release(connection, name, Trouble(reason), self._policy)
+                destination = self._config.current.destination(name)
+                if destination is not None:
+                    self._owe(connection, destination, ids)
         except Exception as error:  # noqa: BLE001 - the database is away: recover() does it later
-            _log_crash("delivery cannot put results back", error)
+            log_crash(log, "delivery cannot put results back", error)
 
     def _later(self) -> float:
         return time.time() + self._policy.backoff.cap_seconds
@@ -217,7 +230,7 @@ class DeliveryWorker:
     def _write(self) -> Iterator[Connection]:
         with self._database.begin() as connection:
             yield connection
-        self._wakeups.notify(Topic.EVENTS)
+        self._wakeups.notify(Topic.EVENTS, Topic.COMMITMENTS)
 
 
 class _Progress:
@@ -230,9 +243,3 @@ class _Progress:
 
 def _by_name(config: AeConfig) -> Mapping[str, Destination]:
     return {destination.name.lower(): destination for destination in config.destinations}
-
-
-def _log_crash(message: str, error: Exception) -> None:
-    # Type and places only: messages of libraries may quote the values they choke on.
-    places = [f"{f.filename}:{f.lineno}" for f in traceback.extract_tb(error.__traceback__)]
-    log.error(message, extra={"error": type(error).__name__, "trace": places})

@@ -85,10 +85,7 @@ class Committing:
     def wait(self, seconds: float, done: Callable[[], bool]) -> None:
         """Take reports over this association for so long, or until ``done()``; never raises."""
         try:
-            while not done():
-                message = self._dialogue.hear_within(seconds)
-                if message is None:
-                    return
+            while (message := self._dialogue.hear_within(seconds, done)) is not None:
                 self._take(message)
         except (ConnectionLost, ProtocolViolation):
             # The request is accepted: its report may still come over another association.

@@ -180,13 +180,20 @@ class Dialogue(Requestor):
             self.answer(message, message.stored)
         return message
 
-    def hear_within(self, seconds: float) -> Message | None:
-        """The peer's next message, None when it is silent for ``seconds`` or says goodbye."""
+    def hear_within(self, seconds: float, done: Callable[[], bool]) -> Message | None:
+        """The peer's next message; None after ``seconds`` of silence, a goodbye, or ``done()``."""
         until = time.monotonic() + seconds
-        try:
-            return self.hear(max(0.0, until - time.monotonic()))
-        except (TooSlow, PeerReleased):
-            return None
+        while (left := until - time.monotonic()) > 0 and not done():
+            self._wire.allow(min(left, _LOOK_SECONDS))
+            try:
+                self._wire.anything()
+            except TooSlow:
+                continue
+            try:
+                return self.hear(self._timeouts.response_seconds)
+            except PeerReleased:
+                return None
+        return None
 
     def _pdu(self) -> None:
         kind, length = self._wire.header()

@@ -55,7 +55,17 @@ class Mailbox:
         """Received notices, oldest first, each with its file to remove once worked off."""
         files = [(path.stat().st_mtime_ns, path) for path in self.root.glob("*.json")]
         for _, path in sorted(files):
-            yield path, json.loads(path.read_text())
+            try:
+                document = json.loads(path.read_text())
+            except ValueError:
+                # Nothing of ours writes such a file; kept for a person, in nobody's way.
+                self.set_aside(path)
+                continue
+            yield path, document
+
+    def set_aside(self, path: Path) -> None:
+        """Keep a notice that nobody can work off under a name that nobody reads."""
+        path.rename(path.with_suffix(".bad"))
 
     def expect(self, transaction_uid: str) -> None:
         """Make a transaction of ours known, durably."""

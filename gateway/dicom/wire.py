@@ -92,6 +92,10 @@ class Wire:
         self._interrupted = True
         self._stream.stop_reading()
 
+    def anything(self) -> None:
+        """Wait until there is something to read, without reading it."""
+        self._need(1)
+
     def header(self) -> tuple[int, int]:
         """Read a PDU header: type and length of what follows."""
         self._need(HEADER.size)
@@ -180,6 +184,8 @@ class Wire:
             self._start = self._end = 0
         got = self._receive(self._view[self._end :])
         self._end += got
+        if time.monotonic() > self._deadline:
+            raise TooSlow("the peer was silent or too slow")
         if self._on_block is not None:
             self._on_block()
 
@@ -195,9 +201,9 @@ class Wire:
                 raise ConnectionLost("the gateway is stopping")
             if got == 0:
                 raise ConnectionLost("the peer closed the connection")
-            if time.monotonic() > self._deadline:
-                raise TooSlow("the peer was silent or too slow")
             if got > 0:
                 return got
+            if time.monotonic() > self._deadline:
+                raise TooSlow("the peer was silent or too slow")
             if self._on_idle is not None:
                 self._on_idle()

@@ -47,6 +47,12 @@ class Kind(StrEnum):
     RESULT_WAITING = "result/waiting"
     RESULT_FAILED = "result/failed"
     RESULT_RETRIED = "result/retried"
+    RESULT_COMMITTED = "result/committed"
+    COMMITMENT_ASKED = "commitment/asked"
+    COMMITMENT_WAITING = "commitment/waiting"
+    COMMITMENT_REQUESTED = "commitment/requested"
+    COMMITMENT_REPORTED = "commitment/reported"
+    COMMITMENT_FAILED = "commitment/failed"
     CIRCUIT_CHANGED = "destination/circuit"
     CONFIG_CHANGED = "config/changed"
 

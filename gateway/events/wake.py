@@ -23,6 +23,8 @@ class Topic(StrEnum):
     """A result became deliverable."""
     EVENTS = "events"
     """An event was recorded; wakes the publisher, and :attr:`JOURNAL` with it."""
+    COMMITMENTS = "commitments"
+    """A storage commitment is owed, or a notice of one came in."""
     JOURNAL = "journal"
     """An event was recorded; wakes the log."""
 

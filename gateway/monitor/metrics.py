@@ -32,6 +32,7 @@ from gateway.database.engine import Database
 from gateway.database.schema import (
     associations,
     circuits,
+    commitment_requests,
     decisions,
     jobs,
     operators,
@@ -204,6 +205,16 @@ def _delivering(connection: Connection) -> Iterator[Metric]:
     yield _gauge(
         connection, "gateway_results", "Results", ["destination", "state"],
         query.group_by(r.destination, r.state),
+    )  # fmt: skip
+    owed = sa.select(r.destination, r.commitment, sa.func.count()).where(r.commitment.is_not(None))
+    yield _gauge(
+        connection, "gateway_commitments", "Storage commitments of results",
+        ["destination", "state"], owed.group_by(r.destination, r.commitment),
+    )  # fmt: skip
+    asked = commitment_requests.c.state
+    yield _gauge(
+        connection, "gateway_commitment_requests", "Storage commitments that modalities asked for",
+        ["state"], sa.select(asked, sa.func.count()).group_by(asked),
     )  # fmt: skip
     is_open = sa.case((circuits.c.state == "CLOSED", 0), else_=1)
     yield _gauge(

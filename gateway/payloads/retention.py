@@ -35,12 +35,12 @@ from gateway.payloads.folders import Folders
 from gateway.payloads.recovery import remove_file
 from gateway.payloads.space import Space
 from gateway.payloads.states import Event, State, step
+from gateway.results.states import still_needed
 
 log = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 60.0
 _RESTING = (State.ROUTED, State.UNMATCHED, State.CONFLICT, State.QUARANTINED)
-_OPEN_RESULTS = ("PENDING", "SENDING", "WAITING")
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ def open_work(connection: Connection, payload_id: str) -> bool:
             .where(
                 results.c.job_id.in_(job),
                 results.c.deliverable,
-                results.c.state.in_(_OPEN_RESULTS),
+                still_needed(),
             )
             .limit(1)
         ).first()
@@ -202,11 +202,9 @@ def _ends(connection: Connection, payload_id: str) -> list[tuple[float, bool]]:
     ]
     mine = sa.select(c.id).where(c.received_payload_id == payload_id)
     found += [
-        (row.delivered_at or row.created_at, row.state == "FAILED")
+        (row.committed_at or row.delivered_at or row.created_at, row.state == "FAILED")
         for row in connection.execute(
-            sa.select(results.c.delivered_at, results.c.created_at, results.c.state).where(
-                results.c.job_id.in_(mine), results.c.deliverable
-            )
+            sa.select(results).where(results.c.job_id.in_(mine), results.c.deliverable)
         )
     ]
     return found

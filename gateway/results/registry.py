@@ -29,7 +29,7 @@ from gateway.results.registration import (
     RegistrationError,
     collect,
 )
-from gateway.results.states import OPEN_STATES, FileState, State
+from gateway.results.states import FileState, State, still_needed
 
 __all__ = [
     "NoDestination",
@@ -140,7 +140,7 @@ def open_results(connection: Connection, job_id: str) -> bool:
         .where(
             results.c.job_id == job_id,
             results.c.deliverable.is_(True),
-            results.c.state.in_(sorted(OPEN_STATES)),
+            still_needed(),
         )
         .limit(1)
     )

@@ -20,6 +20,9 @@ from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
 
+import sqlalchemy as sa
+
+from gateway.database.schema import results
 from gateway.errors import Refused
 
 
@@ -103,6 +106,15 @@ class Commitment(StrEnum):
 
 OPEN_COMMITMENTS = frozenset({Commitment.DUE, Commitment.ASKED})
 """A DELIVERED result may still have to be sent again: the payload must be kept."""
+
+
+def still_needed() -> sa.ColumnElement[bool]:
+    """Condition on ``results``: its files may have to be sent (again)."""
+    uncommitted = sa.and_(
+        results.c.state == State.DELIVERED, results.c.commitment.in_(sorted(OPEN_COMMITMENTS))
+    )
+    return sa.or_(results.c.state.in_(sorted(OPEN_STATES)), uncommitted)
+
 
 FAULT_POINTS = ("results.collected", "results.registered", "results.released")
 """Where crash tests kill the process in this room (:mod:`gateway.events.faults`)."""
