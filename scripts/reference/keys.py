@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -136,19 +139,10 @@ def cel() -> str:
 
 
 def pipeline_language() -> str:
-    """Every key of a pipeline definition."""
-    from gateway.pipelines import shape
-
-    groups = (
-        ("the file", shape.PipelineShape), ("operators[]", shape.OperatorShape),
-        ("container", shape.ContainerShape), ("input[]", shape.InputShape),
-        ("output[]", shape.OutputShape), ("requests", shape.RequestsShape),
-        ("services[]", shape.ServiceShape), ("connections.http[]", shape.HttpShape),
-        ("connections.volume[] and connections.file[]", shape.VolumeShape),
-        ("x-gateway", shape.ExtraShape),
-    )  # fmt: skip
+    """Every key of a pipeline definition, the file first, then what stands in it."""
     parts = []
-    for title, model in groups:
+    for model in reversed(_shapes()):
+        title = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", model.__name__.removesuffix("Shape")).lower()
         rows = []
         for name, field in model.model_fields.items():
             rows.append([code(field.alias or name), _default(field), prose(field.description)])
@@ -157,9 +151,22 @@ def pipeline_language() -> str:
     return "".join(parts).rstrip() + "\n"
 
 
+def _shapes() -> list[Any]:
+    """The models of the language, in the order they are written: the inner ones first."""
+    from gateway.config.model import Settings
+    from gateway.pipelines import shape
+
+    return [
+        value
+        for value in vars(shape).values()
+        if isinstance(value, type)
+        and issubclass(value, Settings)
+        and value.__module__.startswith("gateway.pipelines")
+    ]
+
+
 def pipeline_limits() -> str:
     """Versions, limits and reserved names of the language."""
-    from gateway.pipelines import parse, shape
 
     def listed(values: Iterable[str]) -> str:
         return ", ".join(code(v) for v in values)
@@ -167,11 +174,22 @@ def pipeline_limits() -> str:
     return table(
         ("what", "value"),
         [
-            ["api-version", listed(parse.SUPPORTED)],
-            ["operators of a pipeline", shape.MAX_OPERATORS],
-            ["inputs, and outputs, of an operator", shape.MAX_PATHS],
-            ["characters of one text", shape.MAX_TEXT],
-            ["variables the gateway sets itself", listed(sorted(shape.RESERVED_VARIABLES))],
-            ["folders no input or output may take", listed(shape.RESERVED_ROOTS)],
+            ["api-version", listed(_constant("SUPPORTED"))],
+            ["operators of a pipeline", _constant("MAX_OPERATORS")],
+            ["inputs, and outputs, of an operator", _constant("MAX_PATHS")],
+            ["characters of one text", _constant("MAX_TEXT")],
+            ["variables the gateway sets itself", listed(sorted(_constant("RESERVED_VARIABLES")))],
+            ["folders no input or output may take", listed(_constant("RESERVED_ROOTS"))],
         ],
     )
+
+
+def _constant(name: str) -> Any:
+    """A constant of the language, in whichever of its modules it stands."""
+    import gateway.pipelines as package
+
+    for found in pkgutil.iter_modules(package.__path__):
+        module = importlib.import_module(f"gateway.pipelines.{found.name}")
+        if hasattr(module, name):
+            return getattr(module, name)
+    raise SystemExit(f"no module of gateway.pipelines holds {name}")
