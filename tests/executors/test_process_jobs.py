@@ -269,7 +269,12 @@ def test_log_can_be_followed_and_is_whole(start):
     ],
 )
 def test_what_cannot_run_is_said_before_anything_runs(start, operator, words):
-    prefix = sys.prefix
+    # The parser refuses a mount in /tmp or /usr by itself: a checkout there leaves the base.
+    reserved = ("/tmp/", "/usr")  # noqa: S108
+    prefixes = [p for p in (sys.prefix, sys.base_prefix) if not p.startswith(reserved)]
+    if "PREFIX" in operator and not prefixes:
+        pytest.skip("the interpreter lies wholly in folders that no definition may name")
+    prefix = prefixes[0] if prefixes else sys.prefix
     job = start(step("first", "true") + operator.replace("PREFIX", prefix))
     report = job.wait()
     assert report.started == {}
