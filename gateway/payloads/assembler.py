@@ -34,6 +34,7 @@ from gateway.events.wake import Topic, Wakeups
 from gateway.payloads.associations import Associations
 from gateway.payloads.completion import Feed, Open, Reason, due, next_due
 from gateway.payloads.conflicts import REASON
+from gateway.payloads.inflate import beginning
 from gateway.payloads.states import Event, State, step
 
 log = logging.getLogger(__name__)
@@ -115,8 +116,8 @@ class Assembler:
     def _attributes(self, path: str) -> dict[str, Any]:
         """Attributes of one instance; a header that cannot be read gives none, visibly."""
         try:
-            ds = pydicom.dcmread(self._data_dir / path, stop_before_pixels=True)
-            return dict(self._extract(ds))
+            with beginning(self._data_dir / path) as file:
+                return dict(self._extract(pydicom.dcmread(file, stop_before_pixels=True)))
         except Exception as error:  # noqa: BLE001
             # The bytes are a stranger's: the series stays, its rules see nulls, the log says why.
             log.warning("series header unreadable", extra={"error": type(error).__name__})

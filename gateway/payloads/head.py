@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import MutableSequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import pydicom
-from pydicom.multival import MultiValue
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from gateway.errors import Permanent
+from gateway.payloads.inflate import beginning
+
+if TYPE_CHECKING:
+    import pydicom
 
 log = logging.getLogger(__name__)
 
@@ -63,11 +65,18 @@ class Head:
     """``patient``, ``study``, ``series`` → instances the sender says there are."""
 
 
-def read_head(path: Path) -> Head:
-    """Parse the file at ``path``; raise :class:`Unusable` naming what is wrong."""
+def read_head(source: Path | BinaryIO) -> Head:
+    """Parse a file, given by path or open; raise :class:`Unusable` naming what is wrong."""
+    # Receivers need the parser for odd data sets only and are smaller without it.
+    import pydicom
+    from pydicom import config
+
+    # Peers send what they send: a value out of its VR is kept and must not warn with its text.
+    config.settings.reading_validation_mode = config.IGNORE
     try:
-        ds = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS))
-        return _head(ds)
+        with beginning(source) as file:
+            ds = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(_TAGS))
+            return _head(ds)
     except Unusable:
         raise
     except OSError:
@@ -106,7 +115,7 @@ def _text(ds: pydicom.Dataset, keyword: str) -> str:
     value = ds.get(keyword)
     if value is None:
         return ""
-    text = "\\".join(map(str, value)) if isinstance(value, MultiValue | list) else str(value)
+    text = "\\".join(map(str, value)) if isinstance(value, MutableSequence) else str(value)
     return text.strip(" \0").replace("\0", "")[:MAX_TEXT]
 
 
@@ -137,7 +146,7 @@ def _geometry(ds: pydicom.Dataset) -> dict[str, Any] | None:
 
 def _numbers(value: Any, count: int) -> list[float] | None:
     """Exactly ``count`` finite numbers, or None: bad values must not stop an image."""
-    values = list(value) if isinstance(value, MultiValue | list) else [value]
+    values = list(value) if isinstance(value, MutableSequence) else [value]
     if len(values) != count:
         return None
     try:
