@@ -79,9 +79,9 @@ def read_head(source: Path | BinaryIO) -> Head:
             return _head(ds)
     except Unusable:
         raise
-    except OSError:
-        raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk's fault; the parser's own OSErrors have no number
         # The parser meets bytes of strangers: whatever it raises means "cannot be understood".
         log.warning("data set cannot be parsed", extra={"error": type(error).__name__})
         raise Unusable(f"cannot be parsed up to its UIDs ({type(error).__name__})") from error
