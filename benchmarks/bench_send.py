@@ -27,7 +27,7 @@ from gateway.dicom.scu import StoreScu, echo
 from gateway.errors import Transient
 
 # A script's own folder is on the path: both benchmarks send the same slices.
-from bench_ingest import make_slices  # isort: skip
+from slices import make_slices  # isort: skip
 
 SIZES = {"524 kB": (512, 512, 400), "40 kB": (140, 142, 2000)}
 """Rows, columns and how many instances a round sends."""

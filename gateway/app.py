@@ -23,10 +23,12 @@ from gateway.config.applications import AeConfig
 from gateway.config.live import LiveAeConfig
 from gateway.config.settings import GatewaySettings
 from gateway.database.engine import Database, sqlite_url
+from gateway.delivery.commitment_calls import CommitmentCalls
+from gateway.delivery.commitment_worker import CommitmentWorker
 from gateway.delivery.dicom_agent import DicomAgent
 from gateway.delivery.folder_agent import FolderAgent
 from gateway.delivery.worker import DeliveryWorker
-from gateway.dicom.scp import StorageScp
+from gateway.dicom.receivers import Receivers, how_many
 from gateway.events.lease import Lease
 from gateway.events.mqtt import Publisher, discard_waiting
 from gateway.events.record import Kind, record
@@ -42,13 +44,11 @@ from gateway.monitor import health, metrics
 from gateway.monitor.journal import Journal
 from gateway.payloads.actions import PayloadActions
 from gateway.payloads.assembler import Assembler
-from gateway.payloads.associations import Associations
 from gateway.payloads.folders import Folders, sync_folder
 from gateway.payloads.indexer import Indexer
-from gateway.payloads.recovery import recover
+from gateway.payloads.intake.intake import Intake
 from gateway.payloads.retention import Retention
 from gateway.payloads.space import Space
-from gateway.payloads.spool import DiskSpool
 from gateway.pipelines import registry as pipelines
 from gateway.results import tasks
 from gateway.routing.attributes import extract
@@ -144,6 +144,7 @@ class Gateway:
         self.ae_config = LiveAeConfig(settings.ae_config, check_rule, self._config_changed)
         self.endpoints: dict[str, int] = {"pid": os.getpid()}
         self._checks: dict[str, health.Check] = {}
+        self._receivers: Receivers | None = None
         self._parts: list[Part] = [
             Ending(self.database.close),
             Threaded("ae-config", _Watch(self.ae_config)),
@@ -228,6 +229,15 @@ class Gateway:
         )
         worker.recover()
         self._work("delivery-worker", worker)
+        commitments = CommitmentWorker(
+            self.database,
+            self.wakeups,
+            self.ae_config,
+            self.folders.root,
+            calls=CommitmentCalls(tls=self.settings.dicom.tls),
+        )
+        commitments.recover()
+        self._work("commitments", commitments)
 
     def _scheduler(self) -> None:
         settings = self.settings
@@ -270,24 +280,35 @@ class Gateway:
         self._work("router", router)
 
     def _scp(self) -> None:
-        associations = Associations(self.database, self.wakeups)
-        associations.recover()
-        recover(self.database, self.folders)
-        spool = DiskSpool(
+        dicom = self.settings.dicom
+        intake = Intake(
+            self.database,
             self.folders,
-            self._indexer,
             self.ae_config,
-            self._space,
-            self.settings.dicom.durability,
+            self.wakeups,
+            power=dicom.durability == "power",
+            receivers=how_many(),
+            slots=dicom.max_associations,
         )
         assembler = Assembler(
-            self.database, self.folders.root, self.ae_config, associations, self.wakeups, extract
+            self.database,
+            self.folders.root,
+            self.ae_config,
+            intake.associations,
+            self.wakeups,
+            extract,
         )
         self._work("assembler", assembler)
-        scp = StorageScp(self.settings.dicom, self.ae_config, spool, associations)
-        self._parts.append(_Listening(scp, self.endpoints))
+        self._parts.append(intake)
+        self._checks["intake"] = lambda: health.Part.of(intake.alive)
+        receivers = Receivers(self.settings, self.folders.root, self.ae_config, intake)
+        self._receivers = receivers
+        self._parts.append(_Listening(receivers, self.endpoints))
         self._checks["dicom"] = lambda: health.Part.of(
-            scp.port > 0, port=scp.port, associations=scp.active
+            receivers.port > 0 and receivers.alive == receivers.wanted,
+            port=receivers.port,
+            associations=receivers.active,
+            receivers=receivers.alive,
         )
 
     def _api(self, retention: Retention) -> None:
@@ -333,6 +354,8 @@ class Gateway:
         """Let what waits for a destination or rule look at the new configuration at once."""
         with self.database.begin() as connection:
             record(connection, Kind.CONFIG_CHANGED, data={"version": config.version})
+        if self._receivers is not None:
+            self._receivers.configure(config)
         self.wakeups.notify(*Topic)
 
     def _write_endpoints(self) -> None:
@@ -357,7 +380,7 @@ class _Watch:
 class _Listening:
     """The DICOM listener as a part that tells its port."""
 
-    def __init__(self, scp: StorageScp, endpoints: dict[str, int]) -> None:
+    def __init__(self, scp: Receivers, endpoints: dict[str, int]) -> None:
         self._scp = scp
         self._endpoints = endpoints
 

@@ -10,6 +10,7 @@ import logging
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from gateway.config.applications import AeConfig, CheckRule, files, load
 from gateway.config.document import ConfigError
@@ -18,6 +19,14 @@ log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
 """How often the files are looked at; a change is read once two looks in a row agree."""
+
+
+class CurrentConfig(Protocol):
+    """Whoever knows the configuration in force."""
+
+    @property
+    def current(self) -> AeConfig:
+        """The last good configuration."""
 
 
 class LiveAeConfig:

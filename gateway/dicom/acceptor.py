@@ -36,8 +36,7 @@ from gateway.dicom.upper_layer import (
 )
 from gateway.dicom.wire import Wire
 from gateway.errors import Transient
-from gateway.payloads.associations import Associations, Security
-from gateway.payloads.receiving import Spool
+from gateway.payloads.receiving import AssociationRecords, Security, Spool
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +61,7 @@ class Services:
     """What every connection of a listener shares."""
 
     spool: Spool
-    associations: Associations
+    associations: AssociationRecords
     hosts: Hosts
     slots: Slots
     rejections: RejectionBudget
@@ -134,6 +133,11 @@ class Acceptor:
             counts.failures,
             counts.bytes,
         )
+
+    @property
+    def negotiating(self) -> bool:
+        """Whether no association is open, and nobody told the connection to end."""
+        return self._caller is None and not self._wire.interrupted
 
     def interrupt(self) -> None:
         """End the connection with A-ABORT soon; callable from any thread."""

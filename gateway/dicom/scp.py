@@ -8,25 +8,37 @@ import resource
 import ssl
 import threading
 import time
+from dataclasses import dataclass
 from socket import socket
+from typing import Protocol
 
-from gateway.config.live import LiveAeConfig
+from gateway.config.live import CurrentConfig
 from gateway.config.settings import DicomSettings
 from gateway.config.tls import listener_context
-from gateway.dicom.acceptor import Acceptor, Services, Snapshot
+from gateway.dicom.acceptor import Acceptor, Services, Slots, Snapshot
 from gateway.dicom.flood import RejectionBudget
 from gateway.dicom.hosts import Hosts
 from gateway.dicom.limits import Limits
 from gateway.dicom.lobby import Lobby, listen
 from gateway.dicom.mailbox import Mailbox
 from gateway.dicom.policy import Rejection, Why
-from gateway.payloads.associations import Associations
-from gateway.payloads.receiving import Spool
+from gateway.payloads.receiving import AssociationRecords, Spool
 
 log = logging.getLogger(__name__)
 
 _SPARE_THREADS = 32
 """Connections beside the open associations that may be negotiating or being refused."""
+
+
+class SlotCount(Slots, Protocol):
+    """The count of open associations, of this process or of several."""
+
+    @property
+    def active(self) -> int:
+        """Open associations."""
+
+    def close(self) -> None:
+        """Refuse every further association."""
 
 
 class AssociationSlots:
@@ -80,22 +92,26 @@ class StorageScp:
     def __init__(
         self,
         settings: DicomSettings,
-        ae_config: LiveAeConfig,
+        ae_config: CurrentConfig,
         spool: Spool,
-        associations: Associations,
+        associations: AssociationRecords,
         *,
         limits: Limits | None = None,
         hosts: Hosts | None = None,
         mailbox: Mailbox | None = None,
+        slots: SlotCount | None = None,
     ) -> None:
         """Bind nothing yet; ``limits`` and ``hosts`` are for callers that need others.
 
-        ``mailbox`` takes notices of storage commitment; without one they are refused.
+        ``mailbox`` takes notices of storage commitment; without one they are refused.  ``slots``
+        counts associations together with other processes.
         """
         self._settings = settings
         self._ae_config = ae_config
         self._limits = limits or Limits.of(settings.limits)
-        self._slots = AssociationSlots(settings.max_associations, self._limits.peer_associations)
+        self._slots: SlotCount = slots or AssociationSlots(
+            settings.max_associations, self._limits.peer_associations
+        )
         self._services = Services(
             spool=spool,
             associations=associations,
@@ -134,27 +150,31 @@ class StorageScp:
             acceptors = list(self._threads.values())
         return [s for s in (acceptor.snapshot for acceptor in acceptors) if s is not None]
 
-    def start(self) -> None:
+    def start(self, listeners: Listeners | None = None) -> None:
         """Bind and accept; raises OSError when a port is taken, TlsFault when ``dicom.tls`` is bad.
 
-        Call once; nothing listens after a fault.
+        ``listeners`` are bound already, and shared with other processes.  Call once; nothing
+        listens after a fault.
         """
-        settings = self._settings
         try:
-            self._port = self._listen(settings.port, None)
-            if settings.tls.port is not None:
-                self._tls_port = self._listen(settings.tls.port, listener_context(settings.tls))
+            found = listeners or bind(self._settings)
+            self._port = self._listen(found.plain, None)
+            if found.tls is not None:
+                self._tls_port = self._listen(found.tls, listener_context(self._settings.tls))
         except Exception:
             self._stop_listening()
             raise
         log.info(
             "listening for DICOM",
-            extra={"bind": settings.bind, "port": self._port, "tls_port": self._tls_port or None},
+            extra={
+                "bind": self._settings.bind,
+                "port": self._port,
+                "tls_port": self._tls_port or None,
+            },
         )
 
-    def _listen(self, port: int, tls: ssl.SSLContext | None) -> int:
-        """Start the accept loop of one port; returns the port it got."""
-        listener = listen(self._settings.bind, port)
+    def _listen(self, listener: socket, tls: ssl.SSLContext | None) -> int:
+        """Start the accept loop of one listener; returns its port."""
         bound = int(listener.getsockname()[1])
         lobby = Lobby(
             listener,
@@ -193,8 +213,8 @@ class StorageScp:
 
     def _greet(self, sock: socket, address: tuple[str, int], tls: ssl.SSLContext | None) -> None:
         """Give a connection its thread; called by the accept loop."""
-        if len(self._threads) >= self._settings.max_associations + _SPARE_THREADS:
-            # No thread left to say no politely: only a flood of refused callers comes here.
+        full = len(self._threads) >= self._settings.max_associations + _SPARE_THREADS
+        if full and not self._make_room():
             log.warning("connection dropped: too many at once", extra={"host": address[0]})
             sock.close()
             return
@@ -211,12 +231,48 @@ class StorageScp:
                 del self._threads[thread]
             raise
 
+    def _make_room(self) -> bool:
+        """End the connection that has negotiated, or been refused, for longest.
+
+        A flood of callers that never get an association must not keep a modality out.
+        """
+        with self._lock:
+            oldest = next((a for a in self._threads.values() if a.negotiating), None)
+        if oldest is None:
+            return False
+        oldest.interrupt()
+        return True
+
     def _run(self, acceptor: Acceptor) -> None:
         try:
             acceptor.run()
         finally:
             with self._lock:
                 self._threads.pop(threading.current_thread(), None)
+
+
+@dataclass(frozen=True)
+class Listeners:
+    """The sockets that take connections."""
+
+    plain: socket
+    tls: socket | None
+
+
+def bind(settings: DicomSettings) -> Listeners:
+    """Bind and listen on the ports of ``settings``.
+
+    Raises OSError when a port is taken, TlsFault when ``dicom.tls`` is bad.
+    """
+    if settings.tls.port is None:
+        return Listeners(listen(settings.bind, settings.port), None)
+    listener_context(settings.tls)
+    plain = listen(settings.bind, settings.port)
+    try:
+        return Listeners(plain, listen(settings.bind, settings.tls.port))
+    except OSError:
+        plain.close()
+        raise
 
 
 def _seats(wanted: int) -> int:

@@ -24,7 +24,7 @@ from gateway.dicom.peer import Peer
 from gateway.dicom.stream import PlainStream, TlsStream
 from gateway.dicom.upper_layer import TLS_HANDSHAKE
 from gateway.dicom.wire import Wire
-from gateway.payloads.associations import Security
+from gateway.payloads.receiving import Security
 
 _SHOWN = ("commonName", "organizationName")
 _MOST_SHOWN = 255

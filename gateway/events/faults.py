@@ -31,6 +31,11 @@ class _Trap:
 _trap = _Trap(os.environ.get(VARIABLE, ""))
 
 
+def armed() -> bool:
+    """True when a test armed any point."""
+    return bool(_trap.name)
+
+
 def point(name: str) -> None:
     """Die here if a test armed this point."""
     if _trap.name == name:

@@ -11,9 +11,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -24,27 +25,38 @@ from gateway.database.schema import associations, new_id
 from gateway.errors import Transient
 from gateway.events.record import Kind, record
 from gateway.events.wake import Topic, Wakeups
+from gateway.payloads.receiving import Security
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Security:
-    """How an association over TLS is protected."""
+class Opening:
+    """An association that was asked for, by whom and when."""
 
-    tls: str
-    """Protocol version and cipher suite."""
-    certificate: str | None
-    """Common name and organisation of the peer's certificate; None when it showed none."""
+    association_id: str
+    called_ae: str
+    calling_ae: str
+    host: str
+    port: int
+    at: float
+    security: Security | None = None
 
 
 @dataclass(frozen=True)
-class _End:
-    """How and when an association ended."""
+class End:
+    """How and when an association ended: state RELEASED or ABORTED."""
 
     state: str
     reason: str
     at: float
+
+
+class LastBytes(Protocol):
+    """Knows when associations of other processes last sent a byte."""
+
+    def last_byte(self, association_id: str) -> float | None:
+        """When the open association last sent a byte; None when it is not known."""
 
 
 class Associations:
@@ -52,36 +64,35 @@ class Associations:
 
     Made once per process; every method may be called from any thread.  The clock of the last
     byte lives in memory on purpose: it only ever delays completion, and after a restart no
-    association is open.
+    association is open.  ``elsewhere`` knows the associations of receiver processes.
     """
 
-    def __init__(self, database: Database, wakeups: Wakeups) -> None:
+    def __init__(
+        self, database: Database, wakeups: Wakeups, elsewhere: LastBytes | None = None
+    ) -> None:
+        self._elsewhere = elsewhere
         self._database = database
         self._wakeups = wakeups
         self._last_byte: dict[str, float] = {}
-        self._unrecorded: dict[str, _End] = {}
+        self._unrecorded: dict[str, End] = {}
         self._lock = threading.Lock()
 
     def recover(self) -> int:
         """Close what a dead process left OPEN; returns how many.  Call before listening."""
-        now = time.time()
+        return self.abort(None, "the gateway was restarted")
+
+    def abort(self, ids: Iterable[str] | None, reason: str) -> int:
+        """Close those of ``ids`` (None = all) that are OPEN as aborted; returns how many."""
+        query = sa.select(associations.c.id).where(associations.c.state == "OPEN")
+        if ids is not None:
+            query = query.where(associations.c.id.in_(list(ids)))
+        end = End("ABORTED", reason, time.time())
         with self._database.begin() as connection:
-            rows = connection.execute(
-                sa.update(associations)
-                .where(associations.c.state == "OPEN")
-                .values(state="ABORTED", reason="the gateway was restarted", closed_at=now)
-                .returning(associations.c.id)
-            ).all()
-            for (association_id,) in rows:
-                data = {"state": "ABORTED", "reason": "the gateway was restarted"}
-                record(
-                    connection,
-                    Kind.ASSOCIATION_CLOSED,
-                    association_id=association_id,
-                    correlation_id=association_id,
-                    data=data,
-                )
-        return len(rows)
+            found = list(connection.execute(query).scalars())
+            for association_id in found:
+                record_end(connection, association_id, end)
+        self._wakeups.notify(Topic.PAYLOADS, Topic.EVENTS)
+        return len(found)
 
     def opened(
         self,
@@ -97,8 +108,8 @@ class Associations:
         not be accepted.
         """
         association_id = new_id()
-        more = {"tls": security.tls, "certificate": security.certificate} if security else {}
-        self._insert(association_id, called_ae, calling_ae, host, port, "OPEN", None, **more)
+        opening = Opening(association_id, called_ae, calling_ae, host, port, time.time(), security)
+        self._insert(opening, None)
         self.touch(association_id)
         return association_id
 
@@ -108,7 +119,8 @@ class Associations:
         Raises :class:`Transient` when the record cannot be written.
         """
         association_id = new_id()
-        self._insert(association_id, called_ae, calling_ae, host, port, "REJECTED", reason)
+        opening = Opening(association_id, called_ae, calling_ae, host, port, time.time())
+        self._insert(opening, reason)
         return association_id
 
     def touch(self, association_id: str) -> None:
@@ -117,7 +129,10 @@ class Associations:
 
     def last_byte(self, association_id: str) -> float | None:
         """When the open association last sent a byte; None when it is not open here."""
-        return self._last_byte.get(association_id)
+        here = self._last_byte.get(association_id)
+        if here is None and self._elsewhere is not None:
+            return self._elsewhere.last_byte(association_id)
+        return here
 
     def closed(self, association_id: str, *, released: bool, reason: str = "") -> None:
         """Record the end of an association; the second call for the same one does nothing.
@@ -125,7 +140,7 @@ class Associations:
         An end that cannot be recorded now (the disk is full, the database away) is kept in
         memory for :meth:`settle`; a restart closes what is still OPEN.
         """
-        end = _End("RELEASED" if released else "ABORTED", reason, time.time())
+        end = End("RELEASED" if released else "ABORTED", reason, time.time())
         try:
             self._record_end(association_id, end)
         except SQLAlchemyError as error:
@@ -145,26 +160,9 @@ class Associations:
             with self._lock:
                 self._unrecorded.pop(association_id, None)
 
-    def _record_end(self, association_id: str, end: _End) -> None:
+    def _record_end(self, association_id: str, end: End) -> None:
         with self._database.begin() as connection:
-            changed = connection.execute(
-                sa.update(associations)
-                .where(associations.c.id == association_id, associations.c.state == "OPEN")
-                .values(state=end.state, reason=end.reason or None, closed_at=end.at)
-                .returning(associations.c.instances, associations.c.bytes)
-            ).one_or_none()
-            if changed is not None:
-                record(
-                    connection,
-                    Kind.ASSOCIATION_CLOSED,
-                    association_id=association_id,
-                    correlation_id=association_id,
-                    data={
-                        "state": end.state,
-                        "reason": end.reason,
-                        "instances": changed.instances,
-                    },
-                )
+            record_end(connection, association_id, end)
         with self._lock:
             self._last_byte.pop(association_id, None)
         self._wakeups.notify(Topic.PAYLOADS, Topic.EVENTS)
@@ -180,46 +178,62 @@ class Associations:
                 f"the record of an association cannot be written ({type(error).__name__})"
             ) from error
 
-    def _insert(
-        self,
-        association_id: str,
-        called_ae: str,
-        calling_ae: str,
-        host: str,
-        port: int,
-        state: str,
-        reason: str | None,
-        **more: str | None,
-    ) -> None:
-        now = time.time()
-        rejected = state == "REJECTED"
+    def _insert(self, opening: Opening, rejected: str | None) -> None:
         with self._recording() as connection:
-            connection.execute(
-                sa.insert(associations).values(
-                    id=association_id,
-                    called_ae=called_ae,
-                    calling_ae=calling_ae,
-                    host=host,
-                    port=port,
-                    state=state,
-                    reason=reason,
-                    opened_at=now,
-                    closed_at=now if rejected else None,
-                    **more,
-                )
-            )
-            record(
-                connection,
-                Kind.ASSOCIATION_REJECTED if rejected else Kind.ASSOCIATION_OPENED,
-                association_id=association_id,
-                correlation_id=association_id,
-                data={
-                    "called_ae": called_ae,
-                    "calling_ae": calling_ae,
-                    "host": host,
-                    "state": state,
-                    "reason": reason,
-                },
-                at=now,
-            )
+            record_opening(connection, opening, rejected)
         self._wakeups.notify(Topic.EVENTS)
+
+
+def record_opening(connection: Connection, opening: Opening, rejected: str | None) -> None:
+    """Insert an association as OPEN, or as REJECTED for the reason ``rejected``."""
+    state = "OPEN" if rejected is None else "REJECTED"
+    security = opening.security
+    connection.execute(
+        sa.insert(associations).values(
+            id=opening.association_id,
+            called_ae=opening.called_ae,
+            calling_ae=opening.calling_ae,
+            host=opening.host,
+            port=opening.port,
+            tls=security.tls if security else None,
+            certificate=security.certificate if security else None,
+            state=state,
+            reason=rejected,
+            opened_at=opening.at,
+            closed_at=None if rejected is None else opening.at,
+        )
+    )
+    record(
+        connection,
+        Kind.ASSOCIATION_OPENED if rejected is None else Kind.ASSOCIATION_REJECTED,
+        association_id=opening.association_id,
+        correlation_id=opening.association_id,
+        data={
+            "called_ae": opening.called_ae,
+            "calling_ae": opening.calling_ae,
+            "host": opening.host,
+            "state": state,
+            "reason": rejected,
+        },
+        at=opening.at,
+    )
+
+
+def record_end(connection: Connection, association_id: str, end: End) -> None:
+    """Close an association that is OPEN; nothing for any other."""
+    changed = connection.execute(
+        sa.update(associations)
+        .where(associations.c.id == association_id, associations.c.state == "OPEN")
+        .values(state=end.state, reason=end.reason or None, closed_at=end.at)
+        .returning(associations.c.instances)
+    ).one_or_none()
+    if changed is None:
+        return
+    record(
+        connection,
+        Kind.ASSOCIATION_CLOSED,
+        association_id=association_id,
+        correlation_id=association_id,
+        data={"state": end.state, "reason": end.reason, "instances": changed.instances},
+        at=end.at,
+    )

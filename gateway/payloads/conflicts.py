@@ -17,7 +17,7 @@ from gateway.events.record import Kind, record
 from gateway.payloads.states import Event, State, step
 
 if TYPE_CHECKING:
-    from gateway.payloads.spool import Received
+    from gateway.payloads.arrived import Received
 
 REASON = "different Patient IDs under one Study or Series Instance UID"
 

@@ -14,9 +14,9 @@ from gateway.payloads.receiving import Arrival
 _c = associations.c
 
 
-def kept(connection: Connection, association_id: str, size: int) -> None:
-    """Count an instance that was stored."""
-    _add(connection, association_id, instances=_c.instances + 1, bytes=_c.bytes + size)
+def kept(connection: Connection, association_id: str, size: int, count: int = 1) -> None:
+    """Count ``count`` instances of ``size`` bytes together that were stored."""
+    _add(connection, association_id, instances=_c.instances + count, bytes=_c.bytes + size)
 
 
 def duplicate(connection: Connection, arrival: Arrival, what: str) -> None:

@@ -3,7 +3,8 @@
 ::
 
     data-dir/
-      incoming/<id>.part             an instance on its way in; never acknowledged
+      incoming/<id>.part             a large instance on its way in
+      log/<receiver>/<n>.seg         what arrived and is not yet in files and index
       spool/<yyyymmdd>/<hh>/<id>.dcm acknowledged instances, data sets byte for byte as sent
       quarantine/<id>.dcm            data sets that cannot be indexed
       orphans/<name>                 files found at start that no record knows
@@ -29,6 +30,11 @@ class Folders:
     def incoming(self) -> Path:
         """Instances on their way in."""
         return self.root / "incoming"
+
+    @property
+    def log(self) -> Path:
+        """The intake logs, one folder per receiver."""
+        return self.root / "log"
 
     @property
     def spool(self) -> Path:
@@ -65,6 +71,7 @@ class Folders:
         self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
         for folder in (
             self.incoming,
+            self.log,
             self.spool,
             self.quarantine,
             self.orphans,

@@ -29,7 +29,7 @@ from gateway.payloads.receiving import Outcome, Status
 from gateway.payloads.states import Event, State, step
 
 if TYPE_CHECKING:
-    from gateway.payloads.spool import Received
+    from gateway.payloads.arrived import Received
 
 _SUCCESS = Outcome(Status.SUCCESS)
 
@@ -156,6 +156,8 @@ def _payload(
         )
         .order_by(c.generation.desc())
         .limit(1)
+        # Whoever completes it meanwhile waits, so no instance joins a revision that is over.
+        .with_for_update()
     ).one_or_none()
     if latest is None:
         return _create(connection, received, application, key, 1)
@@ -235,32 +237,35 @@ def _announce(connection: Connection, kind: Kind, received: Received, row: Row[A
 
 
 def _insert(connection: Connection, received: Received, kind: str) -> int:
-    head, arrival = received.head, received.arrival
-    inserted = connection.execute(
-        sa.insert(instances).values(
-            sop_instance_uid=head.sop_instance_uid,
-            sop_class_uid=head.sop_class_uid,
-            transfer_syntax_uid=arrival.transfer_syntax_uid,
-            study_instance_uid=head.study_instance_uid,
-            series_instance_uid=head.series_instance_uid,
-            patient_id=head.patient_id,
-            accession_number=head.accession_number,
-            called_ae=arrival.called_ae,
-            calling_ae=arrival.calling_ae,
-            host=arrival.host,
-            association_id=arrival.association_id,
-            path=received.path,
-            size=received.size,
-            digest=received.digest,
-            kind=kind,
-            state="STORED",
-            geometry=head.geometry,
-            received_at=received.received_at,
-        )
-    )
+    inserted = connection.execute(sa.insert(instances).values(**instance_values(received, kind)))
     key = inserted.inserted_primary_key
     assert key is not None  # noqa: S101 - one row was inserted
     return int(key[0])
+
+
+def instance_values(received: Received, kind: str) -> dict[str, Any]:
+    """The row of ``instances`` for an instance of ``kind`` RECEIVED or RETURNED."""
+    head, arrival = received.head, received.arrival
+    return {
+        "sop_instance_uid": head.sop_instance_uid,
+        "sop_class_uid": head.sop_class_uid,
+        "transfer_syntax_uid": arrival.transfer_syntax_uid,
+        "study_instance_uid": head.study_instance_uid,
+        "series_instance_uid": head.series_instance_uid,
+        "patient_id": head.patient_id,
+        "accession_number": head.accession_number,
+        "called_ae": arrival.called_ae,
+        "calling_ae": arrival.calling_ae,
+        "host": arrival.host,
+        "association_id": arrival.association_id,
+        "path": received.path,
+        "size": received.size,
+        "digest": received.digest,
+        "kind": kind,
+        "state": "STORED",
+        "geometry": head.geometry,
+        "received_at": received.received_at,
+    }
 
 
 def _replace(connection: Connection, twin_id: int, payload: Row[Any]) -> None:

@@ -30,7 +30,7 @@ from gateway.payloads.grouping import Verdict, place
 from gateway.payloads.receiving import Arrival
 
 if TYPE_CHECKING:
-    from gateway.payloads.spool import Received
+    from gateway.payloads.arrived import Received
 
 log = logging.getLogger(__name__)
 
@@ -120,8 +120,8 @@ class Indexer:
     def _commit(self, entries: Sequence[_Entry]) -> list[Verdict | None]:
         for folder in {entry.folder for entry in entries if entry.folder is not None}:
             sync_folder(folder)
-        point("instance.indexed.before")
+        point("instance.retry.before")
         with self._database.begin() as connection:
             verdicts = [entry.work(connection) for entry in entries]
-        point("instance.indexed.after")
+        point("instance.retry.after")
         return verdicts

@@ -38,6 +38,16 @@ class Arrival:
 
 
 @dataclass(frozen=True)
+class Security:
+    """How an association over TLS is protected."""
+
+    tls: str
+    """Protocol version and cipher suite."""
+    certificate: str | None
+    """Common name and organisation of the peer's certificate; None when it showed none."""
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What to answer: a status and, for failures, an Error Comment (LO, at most 64 characters)."""
 
@@ -69,3 +79,32 @@ class Spool(Protocol):
 
     def open(self, arrival: Arrival) -> Incoming:
         """Begin an instance; never raises."""
+
+
+class AssociationRecords(Protocol):
+    """Where associations are recorded; used by many threads."""
+
+    def opened(
+        self,
+        called_ae: str,
+        calling_ae: str,
+        host: str,
+        port: int,
+        security: Security | None = None,
+    ) -> str:
+        """Record an accepted association; returns its identifier, the correlation id.
+
+        Raises :class:`~gateway.errors.Transient` when the record cannot be written.
+        """
+
+    def rejected(self, called_ae: str, calling_ae: str, host: str, port: int, reason: str) -> str:
+        """Record an association that was refused, with the reason a person can act on.
+
+        Raises :class:`~gateway.errors.Transient` when the record cannot be written.
+        """
+
+    def touch(self, association_id: str) -> None:
+        """Note that a byte arrived just now."""
+
+    def closed(self, association_id: str, *, released: bool, reason: str = "") -> None:
+        """Record the end of an association; the second call for the same one does nothing."""

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import struct
 import time
 from pathlib import Path
 
+import xxhash
+
 from gateway.database.schema import new_id
+from gateway.payloads.arrived import Received
 from gateway.payloads.folders import Folders, sync_folder
 from gateway.payloads.head import Head
 from gateway.payloads.receiving import Arrival
-from gateway.payloads.spool import Received
 
 _BLOCK = 1024 * 1024
 _META_LENGTH_AT = 140
@@ -34,7 +35,7 @@ def received_again(folders: Folders, path: Path, arrival: Arrival, head: Head) -
 
 def _measure(path: Path) -> tuple[int, str]:
     """Size and digest of the data set behind our own file meta."""
-    digest = hashlib.sha256()
+    digest = xxhash.xxh3_128()
     size = 0
     with path.open("rb") as file:
         file.seek(_META_LENGTH_AT)

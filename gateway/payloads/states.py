@@ -76,10 +76,13 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
 """Every allowed move; a pair that is not here is refused."""
 
 FAULT_POINTS = (
-    "instance.durable.before",
-    "instance.durable.after",
-    "instance.indexed.before",
-    "instance.indexed.after",
+    "log.appended.before",
+    "log.appended.after",
+    "log.flushed.after",
+    "log.applied.before",
+    "log.applied.after",
+    "instance.retry.before",
+    "instance.retry.after",
     "payload.complete.before",
     "payload.complete.after",
     "payload.delete.before",

@@ -18,12 +18,10 @@ from gateway.dicom.peer import Peer
 from gateway.dicom.scp import StorageScp
 from gateway.dicom.scu import StoreScu
 from gateway.events.wake import Wakeups
-from gateway.payloads.associations import Associations
 from gateway.payloads.folders import Folders
-from gateway.payloads.indexer import Indexer
 from gateway.payloads.space import Space
-from gateway.payloads.spool import DiskSpool
 from tests.support.dicompeer import CONFIG, Parrot, p_data, pdv, store_command
+from tests.support.intake import LocalIntake
 from tests.support.job_payload import write_instance
 
 
@@ -39,16 +37,15 @@ class House:
         self.database = Database(sqlite_url(self.folders.database))
         self.database.create()
         wakeups, config = Wakeups(), LiveAeConfig(ae)
-        self.indexer = Indexer(self.database, self.folders, wakeups)
         space = Space(self.folders.root, StorageSettings(watermark_percent=100, reserve_gb=0))
-        spool = DiskSpool(self.folders, self.indexer, config, space, durability="power")
+        self.local = LocalIntake(self.database, self.folders, config, wakeups, space)
         settings = DicomSettings(bind="127.0.0.1", port=0)
-        self.scp = StorageScp(settings, config, spool, Associations(self.database, wakeups))
+        self.scp = StorageScp(settings, config, self.local.spool, self.local.associations)
         self.scp.start()
 
     def close(self) -> None:
         self.scp.stop(2)
-        self.indexer.stop()
+        self.local.close()
         self.database.close()
 
 
@@ -66,6 +63,7 @@ def test_instances_lie_in_the_spool_as_they_were_sent(house: House, tmp_path: Pa
     peer = Peer("AI", "127.0.0.1", house.scp.port, "CT1")
     results = list(StoreScu(peer).send(paths))
     assert [r.status for r in results] == [0] * 5
+    house.local.settle()
     kept = {read_instance(p).sop_instance_uid: p for p in house.folders.spool.rglob("*.dcm")}
     for path in paths:
         sent = read_instance(path)
@@ -87,4 +85,5 @@ def test_what_is_no_data_set_is_answered_c000(house: House, data: bytes) -> None
     assert answer.number(0x0900) == 0xC000
     assert answer.text(0x0902)
     parrot.release()
+    house.local.settle()
     assert len(list(house.folders.quarantine.iterdir())) == 1

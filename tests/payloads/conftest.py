@@ -21,13 +21,12 @@ from gateway.database.schema import events, payloads
 from gateway.events.wake import Wakeups
 from gateway.payloads.actions import PayloadActions
 from gateway.payloads.assembler import Assembler
-from gateway.payloads.associations import Associations
 from gateway.payloads.folders import Folders
 from gateway.payloads.indexer import Indexer
 from gateway.payloads.receiving import Arrival, Outcome
 from gateway.payloads.space import Space
-from gateway.payloads.spool import DiskSpool
 from tests.support.dicom import encode
+from tests.support.intake import LocalIntake
 
 
 def application(**changes: Any) -> dict[str, Any]:
@@ -50,12 +49,13 @@ class Receiver:
         self.database.create()
         self.wakeups = Wakeups()
         self.ae_config = LiveAeConfig(self.ae_folder)
-        self.associations = Associations(self.database, self.wakeups)
         self.indexer = Indexer(self.database, self.folders, self.wakeups)
         self.space = Space(self.folders.root, StorageSettings(watermark_percent=100, reserve_gb=0))
-        self.spool = DiskSpool(
-            self.folders, self.indexer, self.ae_config, self.space, durability="power"
+        self.local = LocalIntake(
+            self.database, self.folders, self.ae_config, self.wakeups, self.space
         )
+        self.spool = self.local.spool
+        self.associations = self.local.associations
         self.actions = PayloadActions(
             self.database, self.folders, self.indexer, self.ae_config, self.wakeups
         )
@@ -65,7 +65,7 @@ class Receiver:
             self.database,
             self.folders.root,
             self.ae_config,
-            self.associations,
+            self.local.intake.associations,
             self.wakeups,
             lambda ds: {"Modality": str(ds.get("Modality", ""))},
         )
@@ -79,7 +79,9 @@ class Receiver:
         (self.ae_folder / "test.yaml").write_text(yaml.safe_dump(self.config))
 
     def association(self) -> str:
-        return self.associations.opened("AI", "CT1", "127.0.0.1", 4000)
+        opened = self.associations.opened("AI", "CT1", "127.0.0.1", 4000)
+        self.local.settle()
+        return opened
 
     def store(
         self,
@@ -108,6 +110,7 @@ class Receiver:
         outcome = incoming.commit()
         if association is None:
             self.associations.closed(opened, released=True)
+        self.local.settle()
         return outcome
 
     def rows(self, table: sa.Table, *where: Any) -> list[Any]:
@@ -139,6 +142,7 @@ class Receiver:
         assembler._look()
 
     def close(self) -> None:
+        self.local.close()
         self.indexer.stop()
         self.database.close()
 

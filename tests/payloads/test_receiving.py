@@ -207,6 +207,7 @@ def test_garbage_goes_to_the_quarantine(receiver: Any) -> None:
     incoming = receiver.spool.open(arrival)
     incoming.write(b"\xff" * 1000)
     assert incoming.commit().status is Status.CANNOT_UNDERSTAND
+    receiver.local.settle()
     assert len(receiver.rows(quarantine)) == 1
 
 

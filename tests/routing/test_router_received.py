@@ -37,9 +37,11 @@ def test_a_received_study_is_routed(tmp_path: Path, database_url: str, engine: E
     report = slice_(1, SeriesInstanceUID="1.2.9", Modality="SR", ImagePositionPatient=None)
     assert receiver.store(report, association).status == 0
     receiver.associations.closed(association, released=True)
+    receiver.local.settle()
     receiver.age(60)
     assembler = Assembler(
-        receiver.database, receiver.folders.root, receiver.ae_config, receiver.associations,
+        receiver.database, receiver.folders.root, receiver.ae_config,
+            receiver.local.intake.associations,
         receiver.wakeups, extract,
     )  # fmt: skip
     while assembler._describe():

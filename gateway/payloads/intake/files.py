@@ -1,0 +1,107 @@
+"""Spool files made from the log, and made again after a crash."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from pathlib import Path
+
+import xxhash
+
+from gateway.payloads.folders import Folders, sync_folder
+from gateway.payloads.intake.format import Record
+from gateway.payloads.intake.segments import Segments
+
+_BLOCK = 1024 * 1024
+
+
+class SpoolFiles:
+    """Makes the files that records name; used by one thread at a time."""
+
+    def __init__(self, folders: Folders) -> None:
+        self._folders = folders
+        self._known: set[Path] = {folders.quarantine}
+
+    def make(self, record: Record, segments: Segments) -> None:
+        """Make the file of ``record``; nothing when it is there whole.  Raises OSError."""
+        target = self._folders.root / record.meta["p"]
+        self._parent(target.parent)
+        part = record.meta.get("f")
+        if part is not None:
+            self._rename(self._folders.incoming / str(part), target)
+            return
+        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            if os.fstat(descriptor).st_size != record.file_length:
+                _copy(segments.descriptor(record.segment), record, descriptor)
+        finally:
+            os.close(descriptor)
+
+    def mend(self, record: Record, segments: Segments) -> bool:
+        """Make the file again unless its bytes are those of ``record``; True when it did."""
+        target = self._folders.root / record.meta["p"]
+        if record.meta.get("f") is not None:
+            here = target.exists()
+            self.make(record, segments)
+            return not here
+        if target.exists() and _digest(target, record.header.prefix_length) == record.header.digest:
+            return False
+        target.unlink(missing_ok=True)
+        self.make(record, segments)
+        return True
+
+    def remove(self, record: Record) -> None:
+        """Unlink the file of a record that the index does not keep."""
+        (self._folders.root / record.meta["p"]).unlink(missing_ok=True)
+
+    def _parent(self, folder: Path) -> None:
+        """Make this hour's folder, durably, if it is the hour's first file."""
+        if folder in self._known:
+            return
+        if not folder.is_dir():
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            sync_folder(self._folders.spool)
+            sync_folder(folder.parent)
+        if len(self._known) > 64:
+            self._known = {self._folders.quarantine}
+        self._known.add(folder)
+
+    def _rename(self, part: Path, target: Path) -> None:
+        try:
+            part.rename(target)
+        except FileNotFoundError:
+            # Renamed before the crash that makes us do it again, or lost: the caller must know.
+            if not target.exists():
+                raise
+
+
+def _copy(segment: int, record: Record, target: int) -> None:
+    os.ftruncate(target, 0)
+    offset, left = record.file_offset, record.file_length
+    while left:
+        done = os.copy_file_range(segment, target, left, offset)
+        if not done:
+            raise OSError("a segment of the log is cut off")
+        offset += done
+        left -= done
+
+
+def _digest(path: Path, skip: int) -> bytes:
+    digest = xxhash.xxh3_128()
+    with path.open("rb", buffering=0) as file:
+        file.seek(skip)
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.digest()
+
+
+def sync_everything(folder: Path) -> None:
+    """Flush the file system that ``folder`` lies on; raises OSError (syncfs, Linux)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if libc.syncfs(descriptor) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+    finally:
+        os.close(descriptor)
