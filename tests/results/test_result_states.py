@@ -10,10 +10,10 @@ EXPECTED = {
     #          CLAIM      DELIVER      POSTPONE   FAIL      INTERRUPT  RETRY      COMMIT
     "PENDING": ["SENDING", "DELIVERED", "WAITING", "FAILED", None, None, None],
     "SENDING": [None, "DELIVERED", "WAITING", "FAILED", "PENDING", None, None],
-    "DELIVERED": [None, None, None, None, None, None, "COMMITTED"],
+    "DELIVERED": [None, None, "WAITING", "FAILED", None, None, "COMMITTED"],
     "COMMITTED": [None] * 7,
     "WAITING": ["SENDING", "DELIVERED", "WAITING", "FAILED", None, "PENDING", None],
-    "FAILED": [None, None, None, None, None, "PENDING", None],
+    "FAILED": [None, None, None, None, None, "PENDING", "COMMITTED"],
 }
 CELLS = [(s, e, EXPECTED[s][i]) for s in State for i, e in enumerate(Event)]
 
