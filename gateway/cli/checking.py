@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from gateway.config import applications, settings
 from gateway.config.applications import AeConfig
-from gateway.config.document import ConfigError, Fault, read
-from gateway.pipelines.parse import definition
+from gateway.config.document import ConfigError, Fault
+from gateway.pipelines.folder import definitions
+from gateway.pipelines.parse import parse
 from gateway.routing.checks import check_rule
 
 
@@ -24,7 +26,7 @@ def check_all(config_file: Path | None) -> list[str]:
         ae_config = applications.load(found.ae_config, check_rule)
     except ConfigError as error:
         faults += error.faults
-    names, pipeline_faults = _pipelines(found.pipelines)
+    names, pipeline_faults = _pipelines(found.pipelines, found.host_volumes)
     faults += pipeline_faults
     if ae_config is not None:
         faults += _unknown_pipelines(found.ae_config, ae_config, names)
@@ -42,12 +44,13 @@ def check_all(config_file: Path | None) -> list[str]:
     ]
 
 
-def _pipelines(folder: Path) -> tuple[set[str], list[Fault]]:
+def _pipelines(folder: Path, host_volumes: Sequence[str]) -> tuple[set[str], list[Fault]]:
     names: set[str] = set()
-    faults: list[Fault] = []
-    for path in sorted(folder.glob("*.yaml")) if folder.is_dir() else []:
+    written, unreadable = definitions(folder)
+    faults = list(unreadable)
+    for one in written:
         try:
-            names.add(definition(read(path)).name.lower())
+            names.add(parse(one.text, one.file, one.files, host_volumes=host_volumes).name.lower())
         except ConfigError as error:
             faults += error.faults
     return names, faults

@@ -23,6 +23,8 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
 Hours = Annotated[float, Field(ge=0)]
 
+HostFolder = Annotated[str, Field(pattern=r"^(/[^/\x00]+)+$", max_length=1024)]
+
 PREFIX = "GATEWAY_"
 
 
@@ -201,6 +203,9 @@ class GatewaySettings(Settings):
     resources: ResourceSettings = ResourceSettings()
     images: dict[str, ImageSettings] = Field(default_factory=dict)
     """Process executor: ``image:tag`` or ``image`` → command and variables."""
+    host_volumes: list[HostFolder] = Field(default_factory=list)
+    """Folders of this machine that a definition's ``hostVolumePath`` may name, themselves or below;
+    operators see them read-only.  Empty = such a definition is refused."""
     jobs: JobSettings = JobSettings()
 
 

@@ -229,13 +229,22 @@ pipelines = Table(
     Column("id", Id, primary_key=True),
     Column("name", String(255), nullable=False),
     Column("version", Integer, nullable=False),
-    Column("digest", String(64), nullable=False, comment="SHA-256 of the definition"),
+    Column("digest", String(64), nullable=False, comment="SHA-256 of the definition and its files"),
     Column("definition", Text, nullable=False),
     Column("file", Text, nullable=False),
+    Column("files", JSON(none_as_null=True), comment="texts of what it imports; null = nothing"),
     Column("metadata", JSON, nullable=False),
+    Column(
+        "lineage",
+        Id,
+        nullable=False,
+        default=lambda context: context.get_current_parameters()["id"],
+        comment="id that callers know: that of its first version",
+    ),
     Column("created_at", Double, nullable=False),
     Column("removed_at", Double),
     UniqueConstraint("name", "version"),
+    Index(None, "lineage", "version"),
 )
 
 jobs = Table(
@@ -272,11 +281,47 @@ jobs = Table(
     Column("queued_at", Double, comment="null = created, not yet started by its owner"),
     Column("started_at", Double),
     Column("stopped_at", Double),
+    Column("payload_deleted_at", Double, comment="a person deleted its files"),
     UniqueConstraint("received_payload_id", "revision", "rule"),
     CheckConstraint("priority BETWEEN 1 AND 4", name="priority"),
     Index(None, "state", "priority", "queued_at"),
-    Index(None, "created_at"),
+    Index(None, "created_at", "id"),
+    Index(None, "status", "created_at", "id"),
+    Index(None, "pipeline_id", "created_at", "id"),
+    Index(None, "stopped_at"),
     Index(None, "received_payload_id"),
+)
+
+reusable_payloads = Table(
+    "reusable_payloads",
+    metadata,
+    Column("id", Id, primary_key=True, comment="payloads/<id>/"),
+    Column("metadata", JSON, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("deleted_at", Double, comment="its files go after this was committed"),
+)
+
+models = Table(
+    "models",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("name", String(255), nullable=False, unique=True, comment="folder below models"),
+    Column("type", Integer, nullable=False, comment="0 unknown 1 TensorFlow 2 TensorRT 3 PyTorch"),
+    Column("metadata", JSON, nullable=False),
+    Column("file", Text, comment="the single file it was uploaded as; null = an archive"),
+    Column("size", BigInteger, nullable=False, comment="bytes of what was uploaded"),
+    Column("digest", String(64), nullable=False, comment="SHA-256 of what was uploaded"),
+    Column("created_at", Double, nullable=False),
+    Column("updated_at", Double, nullable=False),
+)
+
+model_lists = Table(
+    "model_lists",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("kind", State, nullable=False, comment="CATALOG INSTANCE"),
+    Column("model_ids", JSON, nullable=False),
+    Column("created_at", Double, nullable=False),
 )
 
 operators = Table(

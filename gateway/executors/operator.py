@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from gateway.executors import gpus, interpreter, outputs
 from gateway.executors.environment import environment
@@ -35,6 +36,8 @@ class Engine:
     bwrap: Bubblewrap
     images: Images
     limiter: Limiter
+    host_volumes: tuple[str, ...] = ()
+    """Folders of this machine that operators may ask for."""
 
 
 def mark(job_id: str, attempt: int) -> str:
@@ -49,6 +52,14 @@ def obstacle(engine: Engine, operator: Operator) -> OperatorEnd | None:
         names = ", ".join(s.name for s in operator.services)
         reason = f"the process executor runs no services, and {image} needs: {names}"
         return OperatorEnd(End.IMAGE_MISSING, reason)
+    if operator.models:
+        names = ", ".join(operator.models)
+        reason = f"the process executor loads no models, and {image} needs: {names}"
+        return OperatorEnd(End.IMAGE_MISSING, reason)
+    volume = operator.host_volume
+    if volume is not None and not _allowed(engine, volume):
+        reason = f"`host-volumes` of gateway.yaml does not allow the folder {volume}"
+        return OperatorEnd(End.IMAGE_MISSING, reason)
     program = engine.images.find(operator)
     if program is None:
         reason = f"no command is known for the image {image}; `images` of gateway.yaml knows: "
@@ -59,6 +70,14 @@ def obstacle(engine: Engine, operator: Operator) -> OperatorEnd | None:
                 reason = f"the path {path} overlaps {shown}, which holds programs of {image}"
                 return OperatorEnd(End.IMAGE_MISSING, reason)
     return None
+
+
+def _allowed(engine: Engine, volume: str) -> bool:
+    """True when the folder is there and is, links followed, one that operators may ask for."""
+    path = Path(volume)
+    real = path.resolve()
+    inside = any(real.is_relative_to(Path(a).resolve()) for a in engine.host_volumes)
+    return inside and path.is_dir()
 
 
 def run(
@@ -130,6 +149,8 @@ def _plan(job: JobRun, operator: Operator, program: Program, devices: tuple[int,
         Bind(layout.output_dir(job.folder, operator, o.name), o.path, writable=True)
         for o in operator.outputs
     ]
+    if operator.host_volume is not None:
+        shown.append(Bind(Path(operator.host_volume).resolve(), operator.host_volume))
     if not operator.outputs:
         folder = layout.operator_dir(job.folder, operator)
         shown.append(Bind(folder, layout.private_output(operator), writable=True))
@@ -145,6 +166,8 @@ def _plan(job: JobRun, operator: Operator, program: Program, devices: tuple[int,
 
 def _paths(operator: Operator) -> list[str]:
     paths = [*(i.path for i in operator.inputs), *(o.path for o in operator.outputs)]
+    if operator.host_volume is not None:
+        paths.append(operator.host_volume)
     return paths if operator.outputs else [*paths, layout.private_output(operator)]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from gateway.config.settings import ImageSettings
 from gateway.executors import interpreter, limits, procfs
@@ -32,12 +32,16 @@ class ProcessExecutor:
         images: Mapping[str, ImageSettings] | None = None,
         *,
         limiter: Limiter | None = None,
+        host_volumes: Sequence[str] = (),
     ) -> None:
-        """``images`` is the settings' key of that name; ``limiter`` None = the best there is.
+        """``images`` and ``host_volumes`` are the settings' keys of those names.
 
+        ``limiter`` None = the best there is.
         Raises :class:`SandboxError` when bubblewrap is not installed.
         """
-        self._engine = Engine(locate(), Images(images), limiter or limits.detect())
+        self._engine = Engine(
+            locate(), Images(images), limiter or limits.detect(), tuple(host_volumes)
+        )
 
     @property
     def name(self) -> str:

@@ -48,6 +48,9 @@ class NewJob:
 
     correlation_id: str
     pipeline_name: str
+    """Its newest version is run."""
+    pipeline_id: str | None = None
+    """Run exactly this version instead."""
     received_payload_id: str | None = None
     revision: int | None = None
     rule: str | None = None
@@ -88,9 +91,7 @@ class JobCreation:
         existing = self._existing(connection, new)
         if existing is not None:
             return existing
-        pipeline = pipelines.latest(connection, new.pipeline_name)
-        if pipeline is None:
-            raise Refused(f"there is no pipeline {new.pipeline_name!r}")
+        pipeline = _pipeline(connection, new)
         job_id = new_id()
         definition = resolved(pipeline, new.variables, job_id)
         need = self._capacity.admit(needs(definition), missing_gpu=self._missing_gpu)
@@ -122,6 +123,32 @@ class JobCreation:
             "queued_at": now if queue else None,
         }
         return self._insert(connection, new, values, pipeline)
+
+    def start(self, connection: Connection, job_id: str, variables: Mapping[str, Variable]) -> Job:
+        """Queue a job that was created with ``queue=False``, with values for its parameters.
+
+        What it needs is judged again, for the values may change it.  Raises :class:`Refused`, with
+        nothing written, for a job that was started or stopped already and for variables that
+        :meth:`create` refuses.
+        """
+        job = load(connection, job_id)
+        if job.state != State.PENDING.value or job.queued_at is not None:
+            raise Refused(f"job {job_id} was started already or has stopped")
+        given = {**job.variables, **variables}
+        definition = resolved(pipelines.get(connection, job.pipeline_id), given, job_id)
+        need = self._capacity.admit(needs(definition), missing_gpu=self._missing_gpu)
+        connection.execute(
+            sa.update(jobs)
+            .where(jobs.c.id == job_id)
+            .values(
+                variables=given,
+                cpu=need.cpu,
+                memory_mb=need.memory_mb,
+                gpus=need.gpus,
+                timeout_seconds=self._timeout(definition),
+            )
+        )
+        return queue(connection, job_id)
 
     def _timeout(self, definition: Definition) -> float:
         wanted = definition.timeout or self._limits.timeout_seconds
@@ -177,6 +204,15 @@ class JobCreation:
         return job_id
 
 
+def _pipeline(connection: Connection, new: NewJob) -> Pipeline:
+    if new.pipeline_id is not None:
+        return pipelines.get(connection, new.pipeline_id)
+    pipeline = pipelines.latest(connection, new.pipeline_name)
+    if pipeline is None:
+        raise Refused(f"there is no pipeline {new.pipeline_name!r}")
+    return pipeline
+
+
 def resolved(pipeline: Pipeline, variables: Mapping[str, Variable], job_id: str) -> Definition:
     """The definition that a job runs: ``variables`` in place of its parameters.
 
@@ -189,7 +225,7 @@ def resolved(pipeline: Pipeline, variables: Mapping[str, Variable], job_id: str)
             f"pipeline {pipeline.name} declares no parameter {', '.join(unknown)}; "
             f"declared: {declared}"
         )
-    if "${{" not in pipeline.text:
+    if not pipeline.templated:
         # Nothing to fill in; parsing again would cost more than the rest of a job's start.
         return pipeline.definition
     try:
@@ -275,7 +311,10 @@ def rerun(connection: Connection, job_id: str) -> Job:
     when it has not stopped, and while results of it are on their way: the attempt would write over
     their files.
     """
-    next_job(place_of(load(connection, job_id)), JobEvent.RERUN)
+    present = load(connection, job_id)
+    next_job(place_of(present), JobEvent.RERUN)
+    if present.payload_deleted_at is not None and present.received_payload_id is None:
+        raise Refused(f"the files job {job_id} would work on were deleted")
     if results.open_results(connection, job_id):
         raise Refused(f"results of job {job_id} are still being delivered; rerun it after that")
     job = move_job(connection, job_id, JobEvent.RERUN, Facts())

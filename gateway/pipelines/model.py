@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from gateway.pipelines.cells import Cells
+
 
 @dataclass(frozen=True)
 class Input:
@@ -28,6 +30,28 @@ class Output:
 
     path: str
     name: str | None = None
+    element_type: str | None = None
+    """What its files are, in the definition's own word (``dicom``); None = it does not say."""
+
+
+@dataclass(frozen=True)
+class DataInput:
+    """An array in shared memory that an operator reads: output ``name`` of ``source``."""
+
+    name: str
+    source: str
+    cells: Cells
+    """What the operator says it takes."""
+
+
+@dataclass(frozen=True)
+class DataOutput:
+    """An array in shared memory that an operator writes."""
+
+    name: str
+    cells: Cells
+    kind: str
+    """``array``, ``string`` or the primitive type."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +89,8 @@ class Service:
     command: tuple[str, ...] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
     requests: Requests = Requests()
+    host_volume: str | None = None
+    """Folder of the machine, shown read-only at its own path."""
     http: tuple[HttpConnection, ...] = ()
     volumes: tuple[VolumeConnection, ...] = ()
 
@@ -81,6 +107,13 @@ class Operator:
     """Replaces the image's entrypoint; empty = the image's own."""
     inputs: tuple[Input, ...] = ()
     outputs: tuple[Output, ...] = ()
+    data_inputs: tuple[DataInput, ...] = ()
+    """From 0.5.0: what comes through shared memory; ``inputs`` holds folders only."""
+    data_outputs: tuple[DataOutput, ...] = ()
+    models: tuple[str, ...] = ()
+    """Models that must be loaded before it runs."""
+    host_volume: str | None = None
+    """Folder of the machine, shown read-only at its own path."""
     variables: Mapping[str, str] = field(default_factory=dict)
     requests: Requests = Requests()
     services: tuple[Service, ...] = ()
@@ -92,8 +125,9 @@ class Operator:
 
     @property
     def upstream(self) -> tuple[str, ...]:
-        """Operators whose outputs this one reads, each once, in order of its inputs."""
-        return tuple(dict.fromkeys(i.source for i in self.inputs if i.source is not None))
+        """Operators whose outputs this one reads, each once, folders first."""
+        sources = [i.source for i in self.inputs if i.source is not None]
+        return tuple(dict.fromkeys([*sources, *(i.source for i in self.data_inputs)]))
 
 
 @dataclass(frozen=True)

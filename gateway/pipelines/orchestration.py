@@ -1,8 +1,9 @@
-"""Which engine a definition was written for, and what is said when another one runs it."""
+"""What a job says about its definition: written for another engine, or ahead of its version."""
 
 from __future__ import annotations
 
 from gateway.pipelines.model import Definition
+from gateway.pipelines.versions import ARGO, MODELS, at_least
 
 
 def note(definition: Definition, engine: str) -> str | None:
@@ -14,8 +15,21 @@ def note(definition: Definition, engine: str) -> str | None:
         return None
     if definition.orchestrator == "Argo":
         cause = "orchestrator Argo"
-    elif definition.orchestrator is None and definition.api_version == "0.3.0":
-        cause = "api-version 0.3.0"
+    elif definition.orchestrator is None and definition.api_version in ARGO:
+        cause = f"api-version {definition.api_version}"
     else:
         return None
     return f"the definition asks for Argo ({cause}); it runs on the {engine} executor"
+
+
+def notes(definition: Definition, engine: str) -> tuple[str, ...]:
+    """Everything worth a sentence: :func:`note`, and keys that came with a later version."""
+    found = [note(definition, engine)]
+    if not at_least(definition.api_version, MODELS):
+        found += [
+            f"{operator.name!r} asks for models, which came with {MODELS}; "
+            f"the definition says {definition.api_version}"
+            for operator in definition.operators
+            if operator.models
+        ]
+    return tuple(text for text in found if text is not None)

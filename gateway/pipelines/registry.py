@@ -1,6 +1,7 @@
 """Pipelines by name and version, in the table ``pipelines``.
 
-A definition whose text is that of the newest version is that version; any other text is one more.
+A version is the definition's text with those of the files it imports.  One that is equal to the
+newest version is that version; any other is one more.
 Versions stay readable after removal, for the jobs that ran them.  Every function takes the
 caller's connection, so a registration commits with whatever else its transaction does.
 """
@@ -9,9 +10,11 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import logging
+import posixpath
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,11 +22,13 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from gateway.config.document import MAX_BYTES, ConfigError, Fault
+from gateway.config.document import ConfigError, Fault
 from gateway.database.schema import new_id, pipelines
 from gateway.errors import Refused
+from gateway.pipelines.folder import Written, definitions
 from gateway.pipelines.model import Definition
 from gateway.pipelines.parse import parse, resolve
+from gateway.pipelines.sources import plain
 
 log = logging.getLogger(__name__)
 
@@ -40,17 +45,26 @@ class Pipeline:
     name: str
     version: int
     digest: str
-    """SHA-256 of the text, hexadecimal."""
+    """SHA-256 of the text and of the imported files, hexadecimal."""
     text: str
     file: str
     definition: Definition
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Texts of the files that came with it, by their names."""
     metadata: Mapping[str, str] = field(default_factory=dict)
     created_at: float = 0.0
     removed_at: float | None = None
+    lineage: str = ""
+    """The id that callers know it by: that of its first version; an update keeps it."""
 
     def resolve(self, arguments: Mapping[str, str], job_id: str) -> Definition:
         """The definition that one job runs; :class:`ConfigError` if an argument is no parameter."""
-        return resolve(self.text, self.file, arguments, job_id)
+        return resolve(self.text, self.file, arguments, job_id, files=self.files)
+
+    @property
+    def templated(self) -> bool:
+        """True when a job's values or its id may change the definition."""
+        return any("${{" in text for text in (self.text, *self.files.values()))
 
 
 @dataclass(frozen=True)
@@ -66,31 +80,43 @@ def register(
     text: str,
     file: str,
     *,
+    files: Mapping[str, str] | None = None,
+    host_volumes: Sequence[str] = (),
     pipeline_id: str | None = None,
+    lineage: str | None = None,
     metadata: Mapping[str, str] | None = None,
     at: float | None = None,
+    again: bool = False,
 ) -> Pipeline:
     """Register ``text`` under the name it gives itself; :class:`ConfigError` if it is faulty.
 
-    ``pipeline_id`` forces the identifier of a new version.  Returns the newest version unchanged
-    when its text is the same.
+    ``files`` are the texts of what it imports, by names relative to ``file`` or of its kind;
+    ``host_volumes`` the folders of the machine that it may ask for.  ``pipeline_id`` forces the
+    identifier of a new version; ``lineage`` makes it a version of what callers know by that id.
+    Returns the newest version unchanged when its texts are the same, unless ``again`` asks for
+    one more.
     """
-    definition = _parsed(text, file)
-    digest = hashlib.sha256(text.encode()).hexdigest()
+    given = dict(files or {})
+    definition = parse(text, file, given, host_volumes=host_volumes)
+    digest = digest_of(text, file, given)
     newest = latest(connection, definition.name)
-    if newest is not None and newest.digest == digest and pipeline_id in (None, newest.id):
+    same = newest is not None and newest.digest == digest and pipeline_id in (None, newest.id)
+    if newest is not None and same and not again:
         return newest
     if pipeline_id is not None and _row(connection, pipeline_id) is not None:
         raise PipelineError(f"the pipeline id {pipeline_id} is taken")
     # The name keeps the spelling of its first version: names are case-insensitive.
     name, version = _next(connection, definition.name)
+    row_id = pipeline_id or new_id()
     row = {
-        "id": pipeline_id or new_id(),
+        "id": row_id,
+        "lineage": lineage or row_id,
         "name": name,
         "version": version,
         "digest": digest,
         "definition": text,
         "file": file,
+        "files": given or None,
         "metadata": dict(metadata or {}),
         "created_at": time.time() if at is None else at,
         "removed_at": None,
@@ -145,54 +171,57 @@ def listing(connection: Connection, *, every_version: bool = False) -> list[Pipe
     return list(newest.values())
 
 
-def load_folder(connection: Connection, folder: Path) -> Loaded:
+def load_folder(
+    connection: Connection, folder: Path, *, host_volumes: Sequence[str] = ()
+) -> Loaded:
     """Register every ``*.yaml`` of ``folder``; a bad file is logged and the others go on.
 
-    Two files with one pipeline name are a fault of the second.
+    A file that another one imports is no definition.  Two files with one pipeline name are a fault
+    of the second.
     """
     registered: list[Pipeline] = []
-    faults: list[Fault] = []
-    names: dict[str, Path] = {}
-    for path in _files(folder):
+    names: dict[str, str] = {}
+    found, unreadable = definitions(folder)
+    faults = list(unreadable)
+    for written in found:
         try:
-            registered.append(_load(connection, path, names))
+            registered.append(_load(connection, written, names, host_volumes))
         except ConfigError as error:
             faults += error.faults
-            log.error(  # noqa: TRY400 - the faults say it all, no trace wanted
-                "pipeline definition refused",
-                extra={"file": path.name, "faults": [str(f) for f in error.faults]},
-            )
+    faults.sort(key=lambda f: f.file)
+    for file, group in itertools.groupby(faults, key=lambda f: f.file):
+        log.error(
+            "pipeline definition refused",
+            extra={"file": Path(file).name, "faults": [str(f) for f in group]},
+        )
     return Loaded(tuple(registered), tuple(faults))
 
 
-def _load(connection: Connection, path: Path, names: dict[str, Path]) -> Pipeline:
-    text = _text(path)
-    name = _parsed(text, str(path)).name.lower()
+def _load(
+    connection: Connection, written: Written, names: dict[str, str], host_volumes: Sequence[str]
+) -> Pipeline:
+    parsed = parse(written.text, written.file, written.files, host_volumes=host_volumes)
+    name = parsed.name.lower()
     if name in names:
-        message = f"the pipeline {name!r} stands in {names[name].name} already"
-        raise ConfigError([Fault(str(path), None, "name", message)])
-    names[name] = path
-    return register(connection, text, str(path))
-
-
-def _files(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    return sorted(
-        p for p in folder.iterdir() if p.suffix in (".yaml", ".yml") and not p.name.startswith(".")
+        message = f"the pipeline {name!r} stands in {names[name]} already"
+        raise ConfigError([Fault(written.file, None, "name", message)])
+    names[name] = Path(written.file).name
+    return register(
+        connection, written.text, written.file, files=written.files, host_volumes=host_volumes
     )
 
 
-def _text(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
-        return raw.decode()
-    except OSError as error:
-        message = error.strerror or str(error)
-        raise ConfigError([Fault(str(path), None, "", message)]) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError([Fault(str(path), None, "", f"is not UTF-8: {error.reason}")]) from error
+def digest_of(text: str, file: str, files: Mapping[str, str]) -> str:
+    """SHA-256 of a version, wherever its folder lies; without files, that of the text alone."""
+    made = hashlib.sha256(text.encode())
+    folder = posixpath.dirname(plain(file))
+    for name, content in sorted(files.items()):
+        short = plain(name).removeprefix(f"{folder}/") if folder else plain(name)
+        for part in (short, content):
+            data = part.encode()
+            made.update(b"\0%d\0" % len(data))
+            made.update(data)
+    return made.hexdigest()
 
 
 def _named(name: str) -> sa.ColumnElement[bool]:
@@ -216,6 +245,7 @@ def _row(connection: Connection, pipeline_id: str) -> Row[Any] | None:
 
 
 def _pipeline(row: Row[Any]) -> Pipeline:
+    files: dict[str, str] = row.files or {}
     return Pipeline(
         id=row.id,
         name=row.name,
@@ -223,14 +253,20 @@ def _pipeline(row: Row[Any]) -> Pipeline:
         digest=row.digest,
         text=row.definition,
         file=row.file,
-        definition=_parsed(row.definition, row.file),
+        definition=parsed(row.definition, row.file, tuple(sorted(files.items()))),
+        files=files,
         metadata=row.metadata,
         created_at=row.created_at,
         removed_at=row.removed_at,
+        lineage=row.lineage,
     )
 
 
 @functools.lru_cache(maxsize=256)
-def _parsed(text: str, file: str) -> Definition:
-    """Parse once: definitions are frozen, and each job reads its pipeline again."""
-    return parse(text, file)
+def parsed(text: str, file: str, files: tuple[tuple[str, str], ...] = ()) -> Definition:
+    """Parse once: definitions are frozen, and each job reads its pipeline again.
+
+    ``files`` are names and texts of what it imports.  What the administrator no longer allows can
+    still be read; the engine refuses to run it.
+    """
+    return parse(text, file, dict(files))

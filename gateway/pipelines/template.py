@@ -7,11 +7,12 @@ needs no declaration.
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from gateway.config.document import ConfigError, Document, Fault, Key
+from gateway.config.document import MAX_BYTES, ConfigError, Document, Fault, Key
 
 JOB_ID = "JOB_ID"
 """The placeholder that every definition has."""
@@ -36,17 +37,17 @@ def substitute(document: Document, arguments: Mapping[str, str]) -> Document:
     given = data.get("parameters")
     declared = given if isinstance(given, dict) else {}
     faults = _strange(document, declared, arguments)
-    values = {JOB_ID: UNKNOWN_JOB, **{k: _plain(v) for k, v in declared.items()}, **arguments}
-    fresh = {
-        key: value if key in _UNTOUCHED else _walk(document, (key,), value, values, faults)
-        for key, value in data.items()
-    }
+    values = {JOB_ID: UNKNOWN_JOB, **{k: plain(v) for k, v in declared.items()}, **arguments}
+    filler = Filler(document, values)
+    fresh = {k: v if k in _UNTOUCHED else filler.fill((k,), v) for k, v in data.items()}
+    faults += filler.faults
     if faults:
         raise ConfigError(faults)
-    return Document(document.file, fresh, document.lines)
+    return dataclasses.replace(document, data=fresh)
 
 
-def _plain(value: Any) -> str:
+def plain(value: Any) -> str:
+    """A default or an argument as text: true and false as YAML writes them."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -66,31 +67,51 @@ def _strange(
     return faults
 
 
-def _walk(
-    document: Document, key: Key, value: Any, values: Mapping[str, str], faults: list[Fault]
-) -> Any:
-    if isinstance(value, dict):
-        return {k: _walk(document, (*key, k), v, values, faults) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_walk(document, (*key, i), v, values, faults) for i, v in enumerate(value)]
-    if not isinstance(value, str) or "${{" not in value:
-        return value
-    return _PLACEHOLDER.sub(lambda match: _value(document, key, match, values, faults), value)
+class Filler:
+    """Replaces placeholders in values of one document and collects what is wrong with them.
 
+    Names in ``outer`` are left as they are, for whoever fills them later.  All texts together may
+    grow to :data:`~gateway.config.document.MAX_BYTES` characters.
+    """
 
-def _value(
-    document: Document,
-    key: Key,
-    match: re.Match[str],
-    values: Mapping[str, str],
-    faults: list[Fault],
-) -> str:
-    name = match[1].strip()
-    if name in values:
-        return values[name]
-    if _NAME.fullmatch(name):
-        message = f"the placeholder {name!r} is not declared; declared: {', '.join(sorted(values))}"
-    else:
-        message = f"{match[0][:80]!r} is no placeholder: write ${{{{ name }}}}"
-    faults.append(document.fault(key, message))
-    return ""
+    def __init__(
+        self, document: Document, values: Mapping[str, str], outer: Collection[str] = ()
+    ) -> None:
+        self.faults: list[Fault] = []
+        self._document = document
+        self._values = values
+        self._outer = frozenset(outer)
+        self._left = MAX_BYTES
+
+    def fill(self, key: Key, value: Any) -> Any:
+        """``value``, which stands at ``key``, with its placeholders replaced at every depth."""
+        if isinstance(value, dict):
+            return {k: self.fill((*key, k), v) for k, v in value.items()}
+        if isinstance(value, list):
+            return [self.fill((*key, i), v) for i, v in enumerate(value)]
+        if not isinstance(value, str) or "${{" not in value:
+            return value
+        return _PLACEHOLDER.sub(lambda match: self._value(key, match), value)
+
+    def _value(self, key: Key, match: re.Match[str]) -> str:
+        name = match[1].strip()
+        if name in self._values:
+            return self._spent(key, self._values[name])
+        if name in self._outer:
+            return match[0]
+        if _NAME.fullmatch(name):
+            known = ", ".join(sorted({*self._values, *self._outer}))
+            message = f"the placeholder {name!r} is not declared; declared: {known}"
+        else:
+            message = f"{match[0][:80]!r} is no placeholder: write ${{{{ name }}}}"
+        self.faults.append(self._document.fault(key, message))
+        return ""
+
+    def _spent(self, key: Key, value: str) -> str:
+        before, self._left = self._left, self._left - len(value)
+        if self._left >= 0:
+            return value
+        if before >= 0:
+            message = f"placeholders make the definition larger than {MAX_BYTES} characters"
+            self.faults.append(self._document.fault(key, message))
+        return ""

@@ -17,7 +17,7 @@ _HIDDEN: Mapping[str, frozenset[str]] = {
     "jobs": frozenset({"selection_digest", "cancel_requested"}),
     "instances": frozenset({"geometry", "path"}),
     "decisions": frozenset({"selection_digest"}),
-    "pipelines": frozenset({"definition"}),
+    "pipelines": frozenset({"definition", "files"}),
     "quarantine": frozenset({"path"}),
     "events": frozenset({"seq", "published"}),
 }

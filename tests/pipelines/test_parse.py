@@ -117,9 +117,9 @@ TWO = """\
     ("text", "line", "words"),
     [
         ("[]", 1, "must be a mapping"),
-        ("name: p\n", 1, "api-version: is required; supported are 0.4.0"),
-        ("api-version: 0.5.0\nname: p\nmodels: []", 1, "0.5.0 is not supported; supported are 0.4.0"),
-        ("name: p\napi-version: 0.2.0\n", 2, "0.2.0 is not supported"),
+        ("name: p\n", 1, "api-version: is required; supported are 0.2.0"),
+        ("api-version: 0.8.0\nname: p\nmodels: []", 1, "0.8.0 is not supported; supported are 0.2.0, 0.3.0"),
+        ("name: p\napi-version: 0.1.0\n", 2, "0.1.0 is not supported"),
         ("api-version: 0.4\n", 1, "'0.4' is no version"),
         ("api-version: 0.4.0\n---\napi-version: 0.4.0\n", 2, "is not YAML"),
         ("api-version: 0.4.0\nname: p\n", None, "operators: is required"),
