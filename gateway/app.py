@@ -242,7 +242,9 @@ class Gateway:
     def _scheduler(self) -> None:
         settings = self.settings
         with self.database.begin() as connection:
-            loaded = pipelines.load_folder(connection, settings.pipelines)
+            loaded = pipelines.load_folder(
+                connection, settings.pipelines, host_volumes=settings.host_volumes
+            )
         for fault in loaded.faults:
             log.error("pipeline not registered", extra={"fault": str(fault)})
         self._checks["pipelines"] = lambda: health.Part(
@@ -250,7 +252,7 @@ class Gateway:
             {"faults": [str(fault) for fault in loaded.faults]},
         )
         capacity = Capacity.of_machine(settings.resources)
-        executor = ProcessExecutor(settings.images)
+        executor = ProcessExecutor(settings.images, host_volumes=settings.host_volumes)
         self._checks["executor"] = health.executor(executor.name, executor.check)
         scheduler = Scheduler(
             database=self.database,
