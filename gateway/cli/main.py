@@ -10,7 +10,16 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli import acting, configuring, describing, dicom, listing, serving
+from gateway.cli import (
+    acting,
+    compiling,
+    configuring,
+    describing,
+    dicom,
+    listing,
+    querying,
+    serving,
+)
 from gateway.cli.errors import FAILURE, USAGE, CliError
 from gateway.cli.groups import WithPlugins
 from gateway.errors import GatewayError
@@ -72,7 +81,13 @@ def version(
         sys.stdout.write(installed() + "\n")
 
 
-for _register in (serving.register, dicom.register, configuring.register):
+for _register in (
+    serving.register,
+    dicom.register,
+    querying.register,
+    configuring.register,
+    compiling.register,
+):
     _register(app)
 for _name, _group in (
     ("list", listing.app),

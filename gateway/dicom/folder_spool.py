@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -36,7 +37,7 @@ class _Writing:
         self._fault: Outcome | None = None if is_uid(arrival.sop_instance_uid) else _UNNAMED
         self._fd = -1
         if self._fault is None:
-            self._attempt(lambda: self._begin(file_meta(arrival)))
+            self._attempt(lambda: self._begin(file_meta(arrival, time.time())))
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append bytes."""

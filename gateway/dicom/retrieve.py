@@ -25,6 +25,7 @@ from gateway.dicom.query import (
     PENDING,
     Asking,
     Exchange,
+    Inbound,
     Stopper,
     conversation,
     final,
