@@ -1,8 +1,9 @@
-"""The accept loop: takes connections and hands each on when its first byte is there.
+"""The accept loop: takes connections and hands each on when its first message is there.
 
-A connection that says nothing costs one file descriptor here and no thread, so a thousand
-half-open ones do not slow a working modality.  Replaceable: the only thing it knows of the rest
-is a callable that takes a socket.
+A connection that says nothing, or half of its first message, costs one file descriptor here and
+no thread, so a thousand half-open ones do not slow a working modality.  The kernel does the
+waiting (SO_RCVLOWAT): a peer that dribbles its request byte by byte wakes nobody.  Replaceable:
+the only thing it knows of the rest is a callable that takes a socket.
 """
 
 from __future__ import annotations
@@ -14,15 +15,44 @@ import selectors
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 log = logging.getLogger(__name__)
 
 Greet = Callable[[socket.socket, tuple[str, int]], None]
-"""Takes over a connection that has bytes to read; must not block."""
+"""Takes over a connection that has bytes to read or has ended; must not block."""
+
+_HEAD = 6
+"""Bytes of the header of a PDU; one of TLS is shorter, and its first record longer than that."""
+_LONGEST_AWAITED = 1 << 16
+"""Longest first message waited for here; longer ones are handed on by their header."""
 
 _BACKLOG = 512
 _PATIENCE = 1.0
 _OUT_OF_DESCRIPTORS_PAUSE = 0.2
+
+
+def first_message(head: bytes) -> int:
+    """Length of the message that begins with ``head``; 0 when it is none to wait for.
+
+    An A-ASSOCIATE-RQ (PS3.8 9.3.2), or the record of a TLS ClientHello (RFC 8446 5.1).
+    """
+    if head[0] == 0x01:
+        length = _HEAD + int.from_bytes(head[2:6], "big")
+    elif head[0] == 0x16:
+        length = 5 + int.from_bytes(head[3:5], "big")
+    else:
+        return 0
+    return length if length <= _LONGEST_AWAITED else 0
+
+
+@dataclass
+class _Guest:
+    """A connection that waits for its first message."""
+
+    since: float
+    address: tuple[str, int]
+    heard_head: bool = False
 
 
 def listen(bind: str, port: int) -> socket.socket:
@@ -54,7 +84,7 @@ class Lobby:
         self._seats = seats
         self._silence = silence_seconds
         # In order of arrival, so the first is always the oldest.
-        self._waiting: dict[socket.socket, tuple[float, tuple[str, int]]] = {}
+        self._waiting: dict[socket.socket, _Guest] = {}
         self._selector = selectors.DefaultSelector()
         self._wake_read, self._wake_write = os.pipe()
         self._stopping = False
@@ -86,14 +116,13 @@ class Lobby:
             if key.fileobj is self._listener:
                 self._accept()
             elif isinstance(key.fileobj, socket.socket):
-                self._hand_on(key.fileobj)
+                self._hear(key.fileobj)
         now = time.monotonic()
         while self._waiting:
-            sock, (since, _) = next(iter(self._waiting.items()))
-            if now - since < self._silence and len(self._waiting) <= self._seats:
+            sock, guest = next(iter(self._waiting.items()))
+            if now - guest.since < self._silence and len(self._waiting) <= self._seats:
                 break
-            self._forget(sock)
-            sock.close()
+            self._drop(sock)
 
     def _accept(self) -> None:
         try:
@@ -104,21 +133,36 @@ class Lobby:
             # Out of descriptors, mostly: the oldest silent connection makes room.
             log.warning("a connection cannot be accepted", extra={"error": str(error)})
             if self._waiting:
-                oldest = next(iter(self._waiting))
-                self._forget(oldest)
-                oldest.close()
+                self._drop(next(iter(self._waiting)))
             else:
                 time.sleep(_OUT_OF_DESCRIPTORS_PAUSE)
             return
         sock.setblocking(False)
-        self._waiting[sock] = (time.monotonic(), (address[0], address[1]))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, _HEAD)
+        self._waiting[sock] = _Guest(time.monotonic(), (address[0], address[1]))
         self._selector.register(sock, selectors.EVENT_READ)
 
-    def _hand_on(self, sock: socket.socket) -> None:
-        if sock not in self._waiting:
+    def _hear(self, sock: socket.socket) -> None:
+        """Look at what a connection said: wait for the rest of it, or hand it on."""
+        guest = self._waiting.get(sock)
+        if guest is None:
             return  # dropped earlier in this turn, to make room
-        _, address = self._waiting[sock]
+        if not guest.heard_head:
+            guest.heard_head = True
+            try:
+                head = sock.recv(_HEAD, socket.MSG_PEEK)
+            except OSError:
+                head = b""
+            # Fewer bytes than were waited for: the peer has closed.
+            wanted = first_message(head) if len(head) == _HEAD else 0
+            if wanted > _HEAD:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, wanted)
+                return
+        self._hand_on(sock, guest.address)
+
+    def _hand_on(self, sock: socket.socket, address: tuple[str, int]) -> None:
         self._forget(sock)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
         try:
             self._greet(sock, address)
         except Exception:
@@ -126,6 +170,13 @@ class Lobby:
             # one must not end the accept loop.
             log.exception("a connection cannot be served", extra={"host": address[0]})
             sock.close()
+
+    def _drop(self, sock: socket.socket) -> None:
+        """Close a connection, with what it said read: else it hears a reset instead."""
+        self._forget(sock)
+        with contextlib.suppress(OSError):
+            sock.recv(_LONGEST_AWAITED)
+        sock.close()
 
     def _forget(self, sock: socket.socket) -> None:
         self._selector.unregister(sock)
