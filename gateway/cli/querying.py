@@ -56,8 +56,8 @@ def query(
     from gateway.cli import show
     from gateway.dicom.query import Matches, find, identifier
 
-    wanted = _keys(keys)
-    request = identifier(_level(level), wanted)
+    with _faults():
+        request = identifier(_level(level), _keys(keys))
     outcome = Matches()
     with _stopping() as stopper, _faults():
         found = list(
@@ -67,7 +67,7 @@ def query(
     if as_json:
         show.as_json(rows)
     else:
-        show.table(rows, _columns(request, rows))
+        show.table(rows, _columns(_level(level), request, rows))
     show.notes(_remarks(outcome, limit))
 
 
@@ -93,7 +93,8 @@ def retrieve(
 
     if (move_to is None) is not get:
         raise CliError("give either --move-to AE or --get", USAGE)
-    request = identifier(_level(level), _keys(keys), returned=False)
+    with _faults():
+        request = identifier(_level(level), _keys(keys), returned=False)
     asking = _asking(to, calling, root)
     with _stopping() as stopper, _faults():
         if move_to is not None:
@@ -195,9 +196,12 @@ def _text(value: Any) -> str:
     return "\\".join(str(each) for each in value) if many else str(value)
 
 
-def _columns(request: Dataset, rows: list[dict[str, Any]]) -> list[str]:
-    """What was asked for, in that order, if anything came back in it."""
-    names = [element.keyword for element in request if element.keyword]
+def _columns(level: Any, request: Dataset, rows: list[dict[str, Any]]) -> list[str]:
+    """What was asked for, the usual first, if anything came back in it."""
+    from gateway.dicom.query import RETURNED
+
+    asked = (element.keyword for element in request if element.keyword)
+    names = dict.fromkeys([*RETURNED[level], *asked])
     return [name for name in names if any(row.get(name) for row in rows)]
 
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.datadict import dictionary_has_tag, dictionary_VR, tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
@@ -136,7 +136,7 @@ def identifier(level: Level, keys: Mapping[str, str], *, returned: bool = True) 
         setattr(data_set, keyword, None)
     for name, value in keys.items():
         tag = _tag(name)
-        vr = dictionary_VR(tag)
+        vr = dictionary_VR(tag).partition(" or ")[0]
         if vr in _NAMELESS:
             raise Refused(f"{name} is no attribute to match by")
         try:
@@ -151,11 +151,9 @@ def identifier(level: Level, keys: Mapping[str, str], *, returned: bool = True) 
 
 def _tag(name: str) -> int:
     match = _TAG.fullmatch(name)
-    tag = (int(match[1] + match[2], 16) if match else tag_for_keyword(name)) or 0
-    try:
-        dictionary_VR(tag)
-    except KeyError as error:
-        raise Refused(f"{name!r} is no attribute of the data dictionary") from error
+    tag = int(match[1] + match[2], 16) if match else tag_for_keyword(name)
+    if tag is None or not dictionary_has_tag(tag):
+        raise Refused(f"{name!r} is no attribute of the data dictionary")
     return Tag(tag)
 
 

@@ -74,6 +74,10 @@ SYNTAXES = (
 """Transfer syntaxes in which instances are taken, the uncompressed first."""
 
 
+_SUB_OPERATIONS = 0xA702
+"""Refused: out of resources, unable to perform sub-operations (PS3.4 C.4.2.1.5)."""
+
+
 @dataclass
 class Retrieval:
     """Sub-operations as the peer counts them (PS3.7 9.1.3.1), and what arrived here."""
@@ -185,6 +189,10 @@ def _follow(
             continue
         outcome.cancelled = exchange.cancelled or status == CANCELLED
         outcome.failed_uids += _failed_uids(message)
+        if status == _SUB_OPERATIONS and outcome.failed:
+            # Not a fault of the request: the counts and the list tell what is missing.
+            outcome.warnings.append("the peer could not send everything")
+            return
         final(asking.peer, what, message, status, outcome.warnings)
         return
 

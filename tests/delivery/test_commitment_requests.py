@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,11 +19,11 @@ from pynetdicom.sop_class import (
 )
 
 from gateway.config.live import LiveAeConfig
-from gateway.database.schema import commitment_requests, instances
+from gateway.database.schema import commitment_requests
 from tests.support.committing import QUICK, our_side, report
 from tests.support.deliveries import wait_until
 from tests.support.job_payload import JobPayload
-from tests.support.reporting import Modality
+from tests.support.reporting import Modality, index
 
 
 def ask(assoc: Any, references: list[tuple[str, str]], **odd: Any) -> tuple[str, int]:
@@ -60,24 +59,6 @@ def config(tmp_path: Path, port: int | None) -> LiveAeConfig:
         )
     )
     return LiveAeConfig(folder)
-
-
-def index(house: JobPayload, called: str = "AI", sop_class: str = CTImageStorage) -> str:
-    """An instance as received: in the index, its file there."""
-    uid = str(generate_uid())
-    path = house.data_dir / "spool" / f"{uid}.dcm"
-    path.parent.mkdir(exist_ok=True)
-    path.write_bytes(b"instance")
-    row = {
-        "sop_instance_uid": uid, "sop_class_uid": sop_class, "transfer_syntax_uid": "1.2",
-        "study_instance_uid": "1", "series_instance_uid": "1", "called_ae": called,
-        "calling_ae": "CT1", "host": "127.0.0.1", "association_id": "0" * 32,
-        "path": f"spool/{uid}.dcm", "size": 8, "digest": "0", "kind": "RECEIVED",
-        "state": "STORED", "received_at": time.time(),
-    }  # fmt: skip
-    with house.database.begin() as connection:
-        connection.execute(sa.insert(instances).values(row))
-    return uid
 
 
 def requests(house: JobPayload) -> list[Any]:

@@ -208,13 +208,17 @@ def listener(database: Database, data_dir: Path, config: LiveAeConfig, port: int
 
 @contextmanager
 def our_side(
-    database: Database, data_dir: Path, config: LiveAeConfig, policy: CommitmentPolicy = QUICK
+    database: Database,
+    data_dir: Path,
+    config: LiveAeConfig,
+    policy: CommitmentPolicy = QUICK,
+    port: int = 0,
 ) -> Iterator[OurSide]:
     """Everything running; stopped, and seen to have stopped, on leaving."""
     wakeups = Wakeups()
     subject = commitment_worker(database, data_dir, config, policy, wakeups)
     subject.recover()
-    scp = listener(database, data_dir, config)
+    scp = listener(database, data_dir, config, port)
     with ExitStack() as stack:
         stack.enter_context(delivering(worker(database, data_dir, config)))
         thread = threading.Thread(target=subject.run, name="commitments")

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import sqlalchemy as sa
 from pydicom.dataset import Dataset
+from pydicom.uid import generate_uid
 from pynetdicom import AE, build_role, evt
-from pynetdicom.sop_class import StorageCommitmentPushModel
+from pynetdicom.sop_class import CTImageStorage, StorageCommitmentPushModel
 
+from gateway.database.schema import instances
+from tests.support.job_payload import JobPayload
 from tests.support.programs import free_port
 
 
@@ -57,3 +62,21 @@ class Modality:
             yield assoc
         finally:
             assoc.release()
+
+
+def index(house: JobPayload, called: str = "AI", sop_class: str = CTImageStorage) -> str:
+    """An instance as received: in the index, its file there."""
+    uid = str(generate_uid())
+    path = house.data_dir / "spool" / f"{uid}.dcm"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"instance")
+    row = {
+        "sop_instance_uid": uid, "sop_class_uid": sop_class, "transfer_syntax_uid": "1.2",
+        "study_instance_uid": "1", "series_instance_uid": "1", "called_ae": called,
+        "calling_ae": "CT1", "host": "127.0.0.1", "association_id": "0" * 32,
+        "path": f"spool/{uid}.dcm", "size": 8, "digest": "0", "kind": "RECEIVED",
+        "state": "STORED", "received_at": time.time(),
+    }  # fmt: skip
+    with house.database.begin() as connection:
+        connection.execute(sa.insert(instances).values(row))
+    return uid
