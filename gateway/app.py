@@ -50,6 +50,8 @@ from gateway.payloads.intake.intake import Intake
 from gateway.payloads.retention import Retention
 from gateway.payloads.space import Space
 from gateway.pipelines import registry as pipelines
+from gateway.platform.clara import no_gpus
+from gateway.platform.server import Platform, PlatformServer
 from gateway.results import tasks
 from gateway.routing.attributes import extract
 from gateway.routing.checks import check_rule
@@ -268,9 +270,7 @@ class Gateway:
         self._work("scheduler", scheduler)
         engine = Engine()
         self._parts.append(Ending(engine.close))
-        jobs = JobCreation(
-            capacity=capacity, limits=settings.jobs, missing_gpu=settings.resources.missing_gpu
-        )
+        jobs = self._job_creation(capacity)
         router = Router(
             self.database,
             self.wakeups,
@@ -280,6 +280,12 @@ class Gateway:
             creation.supersede,
         )
         self._work("router", router)
+
+    def _job_creation(self, capacity: Capacity) -> JobCreation:
+        settings = self.settings
+        return JobCreation(
+            capacity=capacity, limits=settings.jobs, missing_gpu=settings.resources.missing_gpu
+        )
 
     def _scp(self) -> None:
         dicom = self.settings.dicom
@@ -327,6 +333,25 @@ class Gateway:
         http = self.settings.http
         server = HttpServer(create_app(services), http.bind, http.port)
         self.endpoints["http"] = server.port
+        self._parts.append(server)
+        self._platform()
+
+    def _platform(self) -> None:
+        """Clara's gRPC API beside REST."""
+        platform = Platform(
+            database=self.database,
+            wakeups=self.wakeups,
+            data_dir=self.folders.root,
+            space=self._space,
+            jobs=self._job_creation(Capacity.of_machine(self.settings.resources)),
+            gpus=no_gpus,
+            version=__version__,
+            # No pipeline service runs beside its job yet.
+            stop_services=lambda: None,
+        )
+        server = PlatformServer(platform, self.settings.grpc)
+        self.endpoints["grpc"] = server.port
+        self._checks["grpc"] = lambda: health.Part.of(server.running(), port=server.port)
         self._parts.append(server)
 
     def _actions(self, retention: Retention) -> Actions:

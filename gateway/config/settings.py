@@ -102,7 +102,13 @@ class GrpcSettings(Settings):
     bind: str = "127.0.0.1"
     """Address the server binds."""
     port: Port = 50051
-    """TCP port."""
+    """TCP port; 0 = any free port."""
+    max_calls: Annotated[int, Field(ge=4, le=1024)] = 64
+    """Calls and streams at once; one more is answered RESOURCE_EXHAUSTED."""
+    stall_seconds: Seconds = 120
+    """A stream on which nothing moves for this long is ended."""
+    download_chunk_kb: Annotated[int, Field(ge=1, le=4000)] = 1024
+    """How much of a file one message of a download carries, in KiB."""
 
 
 class HttpSettings(Settings):

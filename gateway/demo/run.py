@@ -106,6 +106,7 @@ def configure(folder: Path, pacs_port: int) -> Path:
         "pipelines": str(shipped("pipelines")),
         "dicom": {"bind": "127.0.0.1", "port": 0},
         "http": {"port": 0},
+        "grpc": {"port": 0},
         "storage": {"watermark-percent": 99, "reserve-gb": 1},
     }
     path = folder / "gateway.yaml"

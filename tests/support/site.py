@@ -111,6 +111,7 @@ class Site:
         merged = {
             "dicom": {"bind": "127.0.0.1", "port": 0},
             "http": {"port": 0},
+            "grpc": {"port": 0},
             "data-dir": "data",
             "storage": {"watermark-percent": 100, "reserve-gb": 0},
             "jobs": {"grace-seconds": 1},

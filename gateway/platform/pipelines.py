@@ -1,0 +1,167 @@
+"""Service Pipelines: registering, listing and removing definitions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TypeVar
+
+from sqlalchemy.engine import Connection
+
+from gateway.config.document import MAX_BYTES
+from gateway.database.engine import Database
+from gateway.database.schema import pipelines as table
+from gateway.pipelines import lineage, registry
+from gateway.pipelines.model import Definition
+from gateway.pipelines.registry import Pipeline, PipelineError
+from gateway.platform import convert, metadata
+from gateway.platform.errors import Code, PlatformError, invalid, limit, not_found
+from gateway.platform.wire import pipelines_pb2 as pb
+
+MOST_FILES = 64
+"""Most definition files of one pipeline."""
+DEFAULT_FILE = "pipeline.yaml"
+"""What a definition without a path is called in errors."""
+
+
+_Request = TypeVar("_Request", pb.PipelinesCreateRequest, pb.PipelinesUpdateRequest)
+
+
+class PipelinesService:
+    """Keeps definitions; an id stays the same when its pipeline is updated."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def create(self, requests: Iterator[pb.PipelinesCreateRequest]) -> pb.PipelinesCreateResponse:
+        """Register a pipeline; a definition that is registered already gives the id it has."""
+        first, files = _gathered(requests)
+        forced = None
+        if first.pipeline_id.value:
+            forced = convert.identified(first.pipeline_id, "pipeline")
+        given = metadata.added({}, first.metadata)
+        path, text = _single(files)
+        with self._database.begin() as connection:
+            if forced is not None and lineage.taken(connection, forced):
+                raise PlatformError(Code.EXISTS, f"the pipeline id {forced} is taken")
+            pipeline = registry.register(connection, text, path, pipeline_id=forced, metadata=given)
+            missing = {k: v for k, v in given.items() if pipeline.metadata.get(k) != v}
+            if missing:
+                metadata.add(connection, table, pipeline.id, missing, "pipeline")
+        return pb.PipelinesCreateResponse(
+            header=convert.ok(), pipeline_id=convert.identifier(pipeline.lineage)
+        )
+
+    def update(self, requests: Iterator[pb.PipelinesUpdateRequest]) -> pb.PipelinesUpdateResponse:
+        """Give a pipeline a new version; jobs keep the one they were created with."""
+        first, files = _gathered(requests)
+        pipeline_id = convert.identified(first.pipeline_id, "pipeline")
+        path, text = _single(files)
+        with self._database.begin() as connection:
+            newest(connection, pipeline_id)
+            lineage.update(connection, pipeline_id, text, path)
+        return pb.PipelinesUpdateResponse(header=convert.ok())
+
+    def details(self, request: pb.PipelinesDetailsRequest) -> Iterator[pb.PipelinesDetailsResponse]:
+        """The definition and its graph, one message per file."""
+        pipeline_id = convert.identified(request.pipeline_id, "pipeline")
+        with self._database.read() as connection:
+            pipeline = newest(connection, pipeline_id)
+        yield pb.PipelinesDetailsResponse(
+            header=convert.ok(),
+            pipeline_id=convert.identifier(pipeline.lineage),
+            name=pipeline.name,
+            definition=pb.PipelineDefinitionFile(path=pipeline.file, content=pipeline.text),
+            dag=_dag(pipeline.definition),
+            metadata=pipeline.metadata,
+        )
+
+    def list(self, _request: pb.PipelinesListRequest) -> Iterator[pb.PipelinesListResponse]:
+        """Every pipeline in use, by name."""
+        with self._database.read() as connection:
+            found = lineage.listing(connection)
+        for pipeline in found:
+            yield pb.PipelinesListResponse(
+                header=convert.ok(),
+                details=pb.PipelinesListResponse.PipelineDetails(
+                    pipeline_id=convert.identifier(pipeline.lineage),
+                    name=pipeline.name,
+                    metadata=pipeline.metadata,
+                ),
+            )
+
+    def remove(self, request: pb.PipelinesRemoveRequest) -> pb.PipelinesRemoveResponse:
+        """Take a pipeline out of use; its jobs go on."""
+        pipeline_id = convert.identified(request.pipeline_id, "pipeline")
+        with self._database.begin() as connection:
+            newest(connection, pipeline_id)
+            lineage.remove(connection, pipeline_id)
+        return pb.PipelinesRemoveResponse(header=convert.ok())
+
+    def add_metadata(
+        self, request: pb.PipelinesAddMetadataRequest
+    ) -> pb.PipelinesAddMetadataResponse:
+        """Add to a pipeline's metadata."""
+        pipeline_id = convert.identified(request.pipeline_id, "pipeline")
+        with self._database.begin() as connection:
+            row = newest(connection, pipeline_id).id
+            merged = metadata.add(connection, table, row, request.metadata, "pipeline")
+        return pb.PipelinesAddMetadataResponse(
+            header=convert.ok(), pipeline_id=convert.identifier(pipeline_id), metadata=merged
+        )
+
+    def remove_metadata(
+        self, request: pb.PipelinesRemoveMetadataRequest
+    ) -> pb.PipelinesRemoveMetadataResponse:
+        """Remove from a pipeline's metadata."""
+        pipeline_id = convert.identified(request.pipeline_id, "pipeline")
+        with self._database.begin() as connection:
+            row = newest(connection, pipeline_id).id
+            left = metadata.remove(connection, table, row, request.keys, "pipeline")
+        return pb.PipelinesRemoveMetadataResponse(
+            header=convert.ok(), pipeline_id=convert.identifier(pipeline_id), metadata=left
+        )
+
+
+def newest(connection: Connection, pipeline_id: str) -> Pipeline:
+    """The pipeline a caller knows by that id; :class:`PlatformError` when there is none."""
+    try:
+        return lineage.newest(connection, pipeline_id)
+    except PipelineError as error:
+        raise not_found(str(error)) from error
+
+
+def _gathered(
+    requests: Iterator[_Request],
+) -> tuple[_Request, list[tuple[str, str]]]:
+    """The first message and every file (path, text) of a stream, within limits."""
+    first: _Request | None = None
+    files: list[tuple[str, str]] = []
+    size = 0
+    for request in requests:
+        first = request if first is None else first
+        size += len(request.definition.content)
+        if size > MAX_BYTES or len(files) == MOST_FILES:
+            raise limit(f"a pipeline may have {MOST_FILES} files with {MAX_BYTES} bytes together")
+        files.append((request.definition.path or DEFAULT_FILE, request.definition.content))
+    if first is None:
+        raise invalid("the stream held no definition")
+    return first, files
+
+
+def _single(files: list[tuple[str, str]]) -> tuple[str, str]:
+    if len(files) > 1:
+        raise invalid(
+            f"the definition came in {len(files)} files; write it as one: imports are not resolved"
+        )
+    return files[0]
+
+
+def _dag(definition: Definition) -> Iterator[pb.PipelinesDetailsResponse.PipelineDagNode]:
+    """A node per operator; ``next`` names those that wait for it and goes no deeper.
+
+    Nested to the end a graph with many branches would grow beyond any message.
+    """
+    node = pb.PipelinesDetailsResponse.PipelineDagNode
+    for operator in definition.operators:
+        after = [o.name for o in definition.operators if operator.name in o.upstream]
+        yield node(name=operator.name, next=[node(name=name) for name in after])
