@@ -130,11 +130,18 @@ def result(ctx: typer.Context, identifier: Identifier, as_json: Json = False) ->
             "created_at",
             "delivered_at",
             "next_at",
+            "commitment",
+            "commitment_reason",
+            "commitment_tries",
+            "commitment_at",
+            "committed_at",
             "correlation_id",
         ),
     )
     columns = "path sop_instance_uid sop_class_uid size state status comment attempts sent_at"
-    _section("files", found["files"], columns)
+    _section("files", found["files"], columns + " committed_at commitment_failure")
+    columns = "transaction_uid state created_at asked_at reported_at reason"
+    _section("storage commitment", found["commitments"], columns)
 
 
 @app.command("association")

@@ -92,12 +92,35 @@ def results(
     state: State = None,
     destination: Annotated[str | None, typer.Option("--destination", help="Only to there.")] = None,
     job: Job = None,
+    commitment: Annotated[
+        str | None, typer.Option("--commitment", help="Such as asked or failed.")
+    ] = None,
     limit: Limit = _DEFAULT,
     as_json: Json = False,
 ) -> None:
     """List results and how far their delivery is."""
-    columns = "id job_id destination agent state retries created_at delivered_at next_at reason"
-    _list(ctx, "results", columns, as_json, limit, state=state, destination=destination, job=job)
+    columns = "id job_id destination agent state commitment retries created_at delivered_at next_at"
+    _list(
+        ctx, "results", columns + " reason commitment_reason", as_json, limit,
+        state=state, destination=destination, job=job, commitment=commitment,
+    )  # fmt: skip
+
+
+@app.command("commitments")
+def commitments(
+    ctx: typer.Context,
+    state: State = None,
+    called: CalledAe = None,
+    calling: CallingAe = None,
+    limit: Limit = _DEFAULT,
+    as_json: Json = False,
+) -> None:
+    """List what modalities asked to be committed (for ours: `list results --commitment asked`)."""
+    columns = "id state calling_ae called_ae committed failed attempts received_at next_at reason"
+    _list(
+        ctx, "commitment-requests", columns, as_json, limit,
+        state=state, called_ae=called, calling_ae=calling,
+    )  # fmt: skip
 
 
 @app.command("associations")

@@ -165,21 +165,38 @@ def list_results(
     destination: Text = None,
     job: Text = None,
     agent: Text = None,
+    commitment: Text = None,
     limit: Limit = listing.DEFAULT_LIMIT,
     cursor: Cursor = None,
 ) -> Items:
     """List results of jobs and how far their delivery is."""
     return _page(
         services, listing.RESULTS, limit, cursor,
-        state=state, destination=destination, job=job, agent=agent,
+        state=state, destination=destination, job=job, agent=agent, commitment=commitment,
     )  # fmt: skip
 
 
 @router.get("/results/{result_id}")
 def describe_result(services: Given, result_id: str) -> dict[str, Any]:
-    """Describe a result with the state of each file."""
+    """Describe a result with the state of each file and its storage commitment transactions."""
     found: dict[str, Any] = describe(services, details.result, "result", result_id)
     return found
+
+
+@router.get("/commitment-requests")
+def list_commitment_requests(
+    services: Given,
+    state: Text = None,
+    called_ae: Text = None,
+    calling_ae: Text = None,
+    limit: Limit = listing.DEFAULT_LIMIT,
+    cursor: Cursor = None,
+) -> Items:
+    """List what modalities asked to be committed, and what they were told."""
+    return _page(
+        services, listing.COMMITMENT_REQUESTS, limit, cursor,
+        state=state, called_ae=called_ae, calling_ae=calling_ae,
+    )  # fmt: skip
 
 
 @router.get("/associations")

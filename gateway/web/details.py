@@ -10,6 +10,7 @@ from sqlalchemy.engine import Connection
 
 from gateway.database.schema import (
     associations,
+    commitments,
     decisions,
     events,
     instances,
@@ -79,11 +80,13 @@ def job(connection: Connection, identifier: str) -> Details | None:
 
 
 def result(connection: Connection, identifier: str) -> Details | None:
-    """A result with the state of each of its files."""
+    """A result with the state of each of its files and its commitment transactions."""
     found = _one(connection, results, identifier)
     if found is not None:
         of = result_files.c.result_id == identifier
         found["files"] = _rows(connection, result_files, of, order=result_files.c.id)
+        of = commitments.c.result_id == identifier
+        found["commitments"] = _rows(connection, commitments, of, order=commitments.c.created_at)
     return found
 
 

@@ -18,6 +18,7 @@ from sqlalchemy.engine import Connection
 
 from gateway.database.schema import (
     associations,
+    commitment_requests,
     decisions,
     events,
     instances,
@@ -73,7 +74,12 @@ PAYLOADS = _listing(payloads, "opened_at", "id", "calling_ae", "called_ae", "sta
 JOBS = _listing(
     jobs, "created_at", "id", "state", "status", "rule", "called_ae", payload="received_payload_id"
 )
-RESULTS = _listing(results, "created_at", "id", "state", "destination", "agent", job="job_id")
+RESULTS = _listing(
+    results, "created_at", "id", "state", "destination", "agent", "commitment", job="job_id"
+)
+COMMITMENT_REQUESTS = _listing(
+    commitment_requests, "received_at", "id", "state", "called_ae", "calling_ae"
+)
 ASSOCIATIONS = _listing(associations, "opened_at", "id", "state", "called_ae", "calling_ae", "host")
 EVENTS = _listing(
     events, "seq", "seq", "kind",
@@ -176,7 +182,7 @@ def _word(name: str, value: str) -> str:
     """States are upper-case words; let people type them as they like."""
     return (
         value.upper()
-        if name in {"state", "status", "outcome", "kind"} and "/" not in value
+        if name in {"state", "status", "outcome", "kind", "commitment"} and "/" not in value
         else value
     )
 

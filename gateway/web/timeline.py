@@ -43,6 +43,9 @@ _EXTRA = (
     Kind.RESULT_WAITING,
     Kind.RESULT_FAILED,
     Kind.RESULT_RETRIED,
+    Kind.COMMITMENT_ASKED,
+    Kind.COMMITMENT_WAITING,
+    Kind.RESULT_COMMITTED,
 )
 _SENTENCES = {
     Kind.PAYLOAD_UNMATCHED: "no rule matched",
@@ -54,6 +57,9 @@ _SENTENCES = {
     Kind.RESULT_WAITING: "delivery waits for another try",
     Kind.RESULT_FAILED: "delivery failed",
     Kind.RESULT_RETRIED: "delivery is tried again by hand",
+    Kind.COMMITMENT_ASKED: "the destination was asked to commit",
+    Kind.COMMITMENT_WAITING: "storage commitment waits for another try",
+    Kind.RESULT_COMMITTED: "the destination committed it",
 }
 
 
@@ -191,8 +197,6 @@ def _results(connection: Connection, job_ids: list[str]) -> Iterator[Entry]:
         yield Entry(row.created_at, "result/registered", text, ids)
         if row.delivered_at is not None:
             text = f"delivered to {where}: {row.files} files"
-            if row.state == "COMMITTED":
-                text += ", committed"
             yield Entry(row.delivered_at, "result/delivered", text, ids)
 
 
