@@ -183,7 +183,7 @@ class Applier:
             self._turn(idle=True)
 
     def _turn(self, *, idle: bool = False) -> bool:
-        """Apply one batch of each log; False when there was nothing."""
+        """Apply one batch of each log; False when nothing was or could be applied."""
         worked = False
         for receiver, entry in list(self._logs.items()):
             with self._turning:
@@ -191,9 +191,10 @@ class Applier:
                     self._look_up(receiver, entry)
                     batch = self._read(entry, self._board.visible(receiver))
                     if batch:
-                        worked = True
                         self._apply(receiver, entry, batch)
                     self._free(receiver, entry, idle=idle)
+                    # Only now: a gateway that stops must not try for ever what cannot be done.
+                    worked = worked or bool(batch)
                 except Exception:
                     # Boundary of the task: receivers go on while the disk or the database is
                     # away, until their log is full; then they refuse, and nothing is lost.
