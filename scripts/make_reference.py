@@ -21,6 +21,8 @@ from pathlib import Path
 
 from reference import faces, keys, tables
 
+from gateway.pipelines import editor_schema
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ROOT / "docs" / "reference"
 BLOCK = re.compile(r"(<!-- generated: (?P<name>[a-z-]+) -->\n).*?(<!-- /generated -->)", re.DOTALL)
@@ -31,6 +33,7 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "cel": keys.cel,
     "pipeline-language": keys.pipeline_language,
     "pipeline-limits": keys.pipeline_limits,
+    "pipeline-types": keys.pipeline_types,
     "cli": faces.cli,
     "rest": faces.rest,
     "metrics": faces.metrics,
@@ -64,6 +67,11 @@ def main(arguments: Sequence[str]) -> int:
             stale.append(page.relative_to(ROOT).as_posix())
             if "--check" not in arguments:
                 page.write_text(fresh, "utf-8")
+    schema = PAGES / "pipeline.schema.json"
+    if not schema.exists() or schema.read_text("utf-8") != editor_schema.text():
+        stale.append(schema.relative_to(ROOT).as_posix())
+        if "--check" not in arguments:
+            schema.write_text(editor_schema.text(), "utf-8")
     for name in stale:
         print(f"{name}: {'stale, run make docs' if '--check' in arguments else 'written'}")
     return 1 if stale and "--check" in arguments else 0

@@ -12,6 +12,7 @@ from typing import Any
 
 from gateway.pipelines.shape import ImportShape, ParametersShape, PipelineShape
 from gateway.pipelines.versions import SUPPORTED
+from gateway.pipelines.words import PLACEHOLDER
 
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -33,7 +34,7 @@ def schema() -> dict[str, Any]:
             "then": {"$ref": f"#/$defs/Imported{name}"},
             "else": {"$ref": f"#/$defs/{name}Shape"},
         }
-    _untitled(made)
+    _tidied(made)
     return {
         "$schema": _DRAFT,
         "title": "Pipeline definition",
@@ -61,13 +62,17 @@ def _imported(shape: dict[str, Any], name: str) -> dict[str, Any]:
     }
 
 
-def _untitled(node: Any) -> None:
-    """Take out the titles that only repeat a key's name."""
+def _tidied(node: Any) -> None:
+    """Take out titles that repeat a key's name, and say of a mapping's keys what they may be."""
     if isinstance(node, dict):
         if isinstance(node.get("title"), str):
             del node["title"]
+        for pattern, inner in node.pop("patternProperties", {}).items():
+            # A key is never filled in, so it holds no placeholder.
+            node["propertyNames"] = {"pattern": pattern.removesuffix(PLACEHOLDER)}
+            node["additionalProperties"] = inner
         for value in node.values():
-            _untitled(value)
+            _tidied(value)
     elif isinstance(node, list):
         for value in node:
-            _untitled(value)
+            _tidied(value)

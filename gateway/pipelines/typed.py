@@ -13,6 +13,11 @@ from gateway.pipelines.versions import TYPED, at_least
 _TYPE_KEYS = ("type", "element-type", "format", "shape")
 
 
+def a(kind: str | None) -> str:
+    """A type with its article, for a sentence."""
+    return f"{'an' if str(kind)[0] in 'ai' else 'a'} {kind}"
+
+
 def is_data(item: InputShape | OutputShape) -> bool:
     """True when the item's own words say that it goes through shared memory."""
     return item.type not in (None, cells.STREAM)
@@ -64,11 +69,11 @@ def _data(
         return document.fault((*at, key), why)
 
     if item.path is not None:
-        yield refused("path", f"is for streams; a {item.type} goes through shared memory")
+        yield refused("path", f"is for streams; {a(item.type)} goes through shared memory")
     if item.format is not None:
-        yield refused("format", f"is for streams, not for a {item.type}")
+        yield refused("format", f"is for streams, not for {a(item.type)}")
     if isinstance(item, InputShape) and item.source is None:
-        yield refused("from", f"is required: a {item.type} comes from an operator")
+        yield refused("from", f"is required: {a(item.type)} comes from an operator")
     if shape.orchestrator == "Argo":
         yield refused("type", f"Argo has no shared memory: {item.type} needs orchestrator Clara")
     if item.type == cells.ARRAY:
@@ -76,7 +81,7 @@ def _data(
         return
     for key, value in (("element-type", item.element_type), ("shape", item.shape)):
         if value is not None:
-            yield refused(key, f"is for arrays; a {item.type} has none")
+            yield refused(key, f"is for arrays; {a(item.type)} has none")
 
 
 def _array(document: Document, item: InputShape | OutputShape, at: Key) -> Iterator[Fault]:
@@ -121,15 +126,15 @@ def mismatch(
     given, wanted = cells_of(output), cells_of(item)
     if is_data(output):
         if item.type is None and item.path is not None:
-            message = f"the {name} is a {output.type} in shared memory and has no path"
+            message = f"the {name} is {a(output.type)} in shared memory and has no path"
             yield document.fault((*at, "path"), message)
         elif item.type == cells.STREAM:
-            message = f"the {name} is a {output.type}, not a stream"
+            message = f"the {name} is {a(output.type)}, not a stream"
             yield document.fault((*at, "type"), message)
         elif given is not None and wanted is not None:
             yield from _unlike(document, item, (given, wanted), name, at)
     elif is_data(item):
-        yield document.fault((*at, "type"), f"the {name} is a stream, not a {item.type}")
+        yield document.fault((*at, "type"), f"the {name} is a stream, not {a(item.type)}")
     else:
         yield from _streams(document, item, output, name, at)
 

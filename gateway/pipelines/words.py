@@ -29,6 +29,9 @@ RESERVED_ROOTS = (
 )  # fmt: skip
 """Folders of the operating system that no input or output may take."""
 
+PLACEHOLDER = r"|\$\{\{"
+"""Ends the pattern of a text in the JSON Schema: it may hold a placeholder instead."""
+
 _NAME = r"[A-Za-z0-9_-]{1,255}"
 _VARIABLE = r"[A-Za-z_][A-Za-z0-9_]{0,254}"
 _IMAGE = r"[A-Za-z0-9][A-Za-z0-9._/:@-]{0,511}"
@@ -42,7 +45,7 @@ def _schema(pattern: str | None, **more: Any) -> WithJsonSchema:
     """What an editor checks: the pattern, or any text with a placeholder in it."""
     if pattern is None:
         return WithJsonSchema(more)
-    text = {"type": "string", "pattern": f"^({pattern})$|" + r"\$\{\{"}
+    text = {"type": "string", "pattern": f"^({pattern})$" + PLACEHOLDER}
     return WithJsonSchema({"anyOf": [text, more]} if more else text)
 
 

@@ -165,6 +165,14 @@ def _shapes() -> list[Any]:
     ]
 
 
+def pipeline_types() -> str:
+    """Primitive types with their aliases and sizes."""
+    from gateway.pipelines.cells import ELEMENTS
+
+    rows = [[code(name), code(alias), size] for name, (alias, size) in ELEMENTS.items()]
+    return table(("type", "alias", "bytes"), rows)
+
+
 def pipeline_limits() -> str:
     """Versions, limits and reserved names of the language."""
 
