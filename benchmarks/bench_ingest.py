@@ -1,271 +1,178 @@
-"""How fast instances come in over one association, beside DCMTK and pynetdicom in the same run.
+"""How fast instances come in, beside DCMTK, Orthanc and pynetdicom in the same run.
 
-One sender (the gateway's own, in a process of its own) sends the same CT slices to each receiver
-in turn, round after round; the medians are compared.  Receivers: the gateway with its spool and
-index (``power`` and ``process``), the gateway's wire with a plain file writer, DCMTK's
-``storescp --bit-preserving`` and pynetdicom writing raw files.
+The same sender sends the same new CT slices to each receiver in turn, round after round; medians
+are compared.  Receivers run at once, but only one is sent to at a time, and a gateway must have
+everything in its index before the next begins.  Also: peak memory while a 3 GB object and 32
+associations arrive at once, and the time from the last C-STORE of a study to its job's start.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
+import platform
 import shutil
-import signal
-import socket
 import statistics
-import subprocess
-import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import yaml
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from ingest_extras import disk_limits, latency, memory
+from ingest_peers import RECEIVERS, Receiver, all_receivers
+from slices import make_slices
 
-from gateway.config.live import LiveAeConfig
-from gateway.config.settings import DicomSettings, StorageSettings
-from gateway.database.engine import Database, sqlite_url
 from gateway.dicom.peer import Peer
-from gateway.dicom.scp import StorageScp
-from gateway.dicom.scu import StoreScu, echo
-from gateway.errors import Transient
-from gateway.events.wake import Wakeups
-from gateway.payloads.associations import Associations
-from gateway.payloads.folders import Folders
-from gateway.payloads.indexer import Indexer
-from gateway.payloads.receiving import Arrival, Outcome, Spool, Status
-from gateway.payloads.space import Space
-from gateway.payloads.spool import DiskSpool
+from gateway.dicom.scu import StoreScu
 
-SIZES = {"524 kB": (512, 512, 200), "40 kB": (140, 142, 500)}
-"""Rows, columns and how many instances a round sends."""
-
-RECEIVERS = ("DCMTK", "gateway process", "gateway power", "gateway plain", "pynetdicom")
-_UID = "1.2.826.0.1.3680043.8.498.7"
+SIZES = {"524 kB": (512, 512), "40 kB": (140, 142)}
+"""Rows and columns."""
+CASES = [("524 kB", 1, 200), ("40 kB", 1, 500), ("40 kB", 4, 800), ("40 kB", 16, 800)]
+"""Size, associations, and how many instances a round sends in all."""
+RESULTS = Path(__file__).parent.parent / "docs" / "benchmarks.md"
+_BEGIN, _END = "<!-- bench-ingest -->", "<!-- /bench-ingest -->"
 
 
-class PlainSpool:
-    """Writes each instance to a file and nothing else: what the wire alone can do."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._count = 0
-
-    def open(self, arrival: Arrival) -> _PlainFile:  # noqa: ARG002 - the interface
-        """Begin a file."""
-        self._count += 1
-        return _PlainFile(self._folder / str(self._count))
-
-
-class _PlainFile:
-    def __init__(self, path: Path) -> None:
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        os.write(self._fd, data)
-
-    def commit(self) -> Outcome:
-        os.close(self._fd)
-        return Outcome(Status.SUCCESS)
-
-    def abort(self) -> None:
-        os.close(self._fd)
-
-
-def make_slices(folder: Path, rows: int, columns: int, count: int) -> list[Path]:
-    """Write one CT series; every file differs only in its SOP Instance UID and position."""
-    ds = Dataset()
-    ds.SOPClassUID, ds.SOPInstanceUID = CTImageStorage, f"{_UID}.100000"
-    ds.StudyInstanceUID, ds.SeriesInstanceUID = f"{_UID}.1", f"{_UID}.2"
-    ds.Modality, ds.PatientID, ds.PatientName = "CT", "BENCH", "Bench"
-    ds.Rows, ds.Columns, ds.BitsAllocated, ds.BitsStored, ds.HighBit = rows, columns, 16, 16, 15
-    ds.SamplesPerPixel, ds.PixelRepresentation = 1, 1
-    ds.PhotometricInterpretation = "MONOCHROME2"
-    ds.ImagePositionPatient, ds.PixelSpacing = [0, 0, 0], [0.7, 0.7]
-    ds.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-    ds.PixelData = os.urandom(rows * columns * 2)
-    ds.file_meta = FileMetaDataset()
-    ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    folder.mkdir()
-    first = folder / "first"
-    ds.save_as(first, enforce_file_format=True)
-    whole = first.read_bytes()
-    first.unlink()
-    paths = []
-    for number in range(100001, 100001 + count):
-        path = folder / str(number)
-        path.write_bytes(whole.replace(f"{_UID}.100000".encode(), f"{_UID}.{number}".encode()))
-        paths.append(path)
-    return paths
-
-
-def serve(kind: str, root: Path) -> None:
-    """Run one of our receivers until SIGTERM; prints its port."""
-    if kind == "pynetdicom":
-        _serve_pynetdicom(root)
-        return
-    folders = Folders(root / "data")
-    folders.create()
-    ae = root / "ae"
-    ae.mkdir()
-    (ae / "bench.yaml").write_text(yaml.safe_dump({"applications": [{"ae-title": "BENCH"}]}))
-    database = Database(sqlite_url(folders.database))
-    database.create()
-    wakeups, config = Wakeups(), LiveAeConfig(ae)
-    spool: Spool = PlainSpool(folders.incoming)
-    indexer = Indexer(database, folders, wakeups)
-    if kind != "gateway plain":
-        space = Space(folders.root, StorageSettings(watermark_percent=100, reserve_gb=0))
-        durability = "power" if kind == "gateway power" else "process"
-        spool = DiskSpool(folders, indexer, config, space, durability)  # type: ignore[arg-type]
-    settings = DicomSettings(bind="127.0.0.1", port=0, reject_unknown_sources=False)
-    scp = StorageScp(settings, config, spool, Associations(database, wakeups))
-    scp.start()
-    _until_terminated(scp.port)
-    scp.stop(1)
-    indexer.stop()
-    database.close()
-
-
-def _serve_pynetdicom(root: Path) -> None:
-    from pynetdicom import AE, evt
-
-    def store(event: evt.Event) -> int:
-        (root / str(event.request.AffectedSOPInstanceUID)).write_bytes(
-            event.request.DataSet.getbuffer()
-        )
-        return 0
-
-    def nodelay(event: evt.Event) -> None:
-        event.assoc.dul.socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-    ae = AE("BENCH")
-    ae.maximum_pdu_size = 131072
-    ae.add_supported_context(CTImageStorage, ExplicitVRLittleEndian)
-    ae.add_supported_context("1.2.840.10008.1.1")
-    handlers = [(evt.EVT_C_STORE, store), (evt.EVT_CONN_OPEN, nodelay)]
-    server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
-    _until_terminated(server.server_address[1])
-    server.shutdown()
-
-
-def _until_terminated(port: int) -> None:
-    done = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: done.set())
-    print(port, flush=True)
-    done.wait()
-
-
-@contextmanager
-def receiver(kind: str, root: Path) -> Iterator[int]:
-    """A receiver with an empty folder; yields its port."""
-    environment = {**os.environ, "TCP_NODELAY": "1"}
-    if kind == "DCMTK":
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            port = probe.getsockname()[1]
-        command = ["storescp", "-aet", "BENCH", "-od", str(root), "-pdu", "131072", "+B", str(port)]
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE)
-    else:
-        command = [sys.executable, __file__, "--serve", kind, "--folder", str(root)]
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE)
-        assert process.stdout is not None
-        port = int(process.stdout.readline())
-    try:
-        _wait(port)
-        yield port
-    finally:
-        process.terminate()
-        process.wait(20)
-        if process.stdout is not None:
-            process.stdout.close()
-
-
-def _wait(port: int) -> None:
-    for _ in range(100):
-        try:
-            echo(Peer("BENCH", "127.0.0.1", port, "SENDER"))
-        except Transient:
-            time.sleep(0.05)
-        else:
-            return
-    raise TimeoutError("the receiver does not answer C-ECHO")
-
-
-def send(port: int, paths: list[Path]) -> float:
-    """Send over one association; returns instances per second."""
-    began = time.perf_counter()
+def send(port: int, paths: list[Path]) -> None:
+    """Send over one association."""
     for sent in StoreScu(Peer("BENCH", "127.0.0.1", port, "SENDER")).send(paths):
         assert sent.stored, sent
+
+
+def rate(port: int, paths: list[Path], associations: int) -> float:
+    """Instances per second in all over ``associations`` at once, each a process of its own."""
+    if associations == 1:
+        began = time.perf_counter()
+        send(port, paths)
+        return len(paths) / (time.perf_counter() - began)
+    context = multiprocessing.get_context("fork")
+    gate = context.Barrier(associations + 1)
+
+    def work(mine: list[Path]) -> None:
+        gate.wait()
+        send(port, mine)
+
+    senders = [
+        context.Process(target=work, args=(paths[n::associations],)) for n in range(associations)
+    ]
+    for sender in senders:
+        sender.start()
+    gate.wait()
+    began = time.perf_counter()
+    for sender in senders:
+        sender.join()
+        assert sender.exitcode == 0
     return len(paths) / (time.perf_counter() - began)
 
 
-def compare(
-    name: str, paths: list[Path], folder: Path, rounds: int, kinds: tuple[str, ...]
-) -> dict[str, float]:
-    """Alternate over the receivers; returns the median rate of each."""
-    rates: dict[str, list[float]] = {kind: [] for kind in kinds}
-    for number in range(rounds):
-        for kind in kinds:
-            root = folder / f"{name[:3].strip()}-{number}-{kind.replace(' ', '-')}"
-            root.mkdir()
-            with receiver(kind, root) as port:
-                rates[kind].append(send(port, paths))
-            shutil.rmtree(root)
-    return {kind: statistics.median(values) for kind, values in rates.items()}
+class Comparison:
+    """Rates of every receiver in every case."""
+
+    def __init__(self, folder: Path, scale: float) -> None:
+        self.folder = folder
+        self.cases = [(size, n, max(2 * n, int(count * scale))) for size, n, count in CASES]
+        self.rates = {case: {name: [] for name in RECEIVERS} for case in self.cases}
+        self._study = 0
+        self._sent: dict[str, int] = dict.fromkeys(RECEIVERS, 0)
+
+    def round(self, receivers: dict[str, Receiver], *, keep: bool) -> None:
+        """Send every case to every receiver once; ``keep`` False = warming up."""
+        for case in self.cases:
+            size, associations, count = case
+            self._study += 1
+            made = self.folder / f"slices-{self._study}"
+            paths = make_slices(made, *SIZES[size], count, self._study)
+            for name in RECEIVERS:
+                os.sync()
+                found = rate(receivers[name].port, paths, associations)
+                self._sent[name] += count
+                receivers[name].settle(self._sent[name])
+                if keep:
+                    self.rates[case][name].append(found)
+            shutil.rmtree(made)
+
+    def table(self) -> list[str]:
+        """Markdown: a row per case and receiver."""
+        lines = [
+            "| slices | assoc. | receiver | instances/s | x DCMTK | x Orthanc | x pynetdicom |",
+            "| --- | ---: | --- | ---: | ---: | ---: | ---: |",
+        ]
+        for (size, associations, _), rates in self.rates.items():
+            medians = {name: statistics.median(found) for name, found in rates.items()}
+            for name, found in medians.items():
+                ratios = " | ".join(
+                    f"{found / medians[peer]:.2f}" for peer in ("DCMTK", "Orthanc", "pynetdicom")
+                )
+                lines.append(f"| {size} | {associations} | {name} | {found:.0f} | {ratios} |")
+        return lines
 
 
-def disk_limit(folder: Path, size: int) -> float:
-    """New files of ``size`` bytes, each with fdatasync, per second: the bound of ``power``."""
-    data = os.urandom(size)
-    began, count = time.perf_counter(), 0
-    while time.perf_counter() - began < 1.0:
-        fd = os.open(folder / f"disk-{count}", os.O_WRONLY | os.O_CREAT, 0o600)
-        os.write(fd, data)
-        os.fdatasync(fd)
-        os.close(fd)
-        count += 1
-    seconds = time.perf_counter() - began
-    for number in range(count):
-        (folder / f"disk-{number}").unlink()
-    return count / seconds
+def machine() -> str:
+    """The machine in words."""
+    model = next(
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        platform.machine(),
+    )
+    return f"{len(os.sched_getaffinity(0))} cores ({model}), Linux {platform.release()}"
 
 
-def report(name: str, medians: dict[str, float], disk: float, show: Callable[[str], None]) -> None:
-    """One line per receiver."""
-    base = medians["DCMTK"]
-    show(f"{name} CT slices, one association (new files with fdatasync alone: {disk:.0f}/s)")
-    for kind, rate in medians.items():
-        line = f"  {kind:16} {rate:7.0f} instances/s   {rate / base:5.2f} x DCMTK"
-        if "pynetdicom" in medians:
-            line += f"   {rate / medians['pynetdicom']:5.1f} x pynetdicom"
-        show(line)
+def report(options: argparse.Namespace, folder: Path) -> list[str]:
+    """Measure everything; returns lines of markdown."""
+    comparison = Comparison(folder, options.scale)
+    with all_receivers(folder) as receivers:
+        comparison.round(receivers, keep=False)
+        for _ in range(options.rounds):
+            comparison.round(receivers, keep=True)
+    lines = [f"{machine()}; medians of {options.rounds} alternating rounds, index on.", ""]
+    lines += [*comparison.table(), ""]
+    print("\n".join(lines), flush=True)
+    for size, (rows, columns) in SIZES.items():
+        limits = disk_limits(folder, rows * columns * 2)
+        words = ", ".join(f"{name} {found:.0f}/s" for name, found in limits.items())
+        lines.append(f"- The disk alone, one flush per {size}: {words}.")
+    peak, receivers_alone = memory(folder, 3 * options.scale)
+    lines.append(
+        f"- Peak memory (PSS) while a {3 * options.scale:g} GB object and 32 associations arrive:"
+        f" {peak:.0f} MB for the whole gateway, {receivers_alone:.0f} MB of it in its receivers."
+    )
+    found = latency(folder, options.rounds, max(10, int(500 * options.scale)))
+    lines.append(
+        f"- From the last C-STORE of a {max(10, int(500 * options.scale))}-slice study"
+        f" (524 kB, count known) to the job's start: median {statistics.median(found):.0f} ms,"
+        f" worst {max(found):.0f} ms."
+    )
+    return lines
+
+
+def write(lines: list[str], path: Path) -> None:
+    """Put the results between their marks in ``path``, or at its end."""
+    text = path.read_text() if path.exists() else "# Benchmarks\n"
+    section = "\n".join([_BEGIN, *lines, _END])
+    if _BEGIN in text:
+        before, _, rest = text.partition(_BEGIN)
+        text = before + section + rest.partition(_END)[2]
+    else:
+        text = f"{text.rstrip()}\n\n## Receiving (`make bench-ingest`)\n\n{section}\n"
+    path.write_text(text)
 
 
 def main() -> None:
     """Run the comparison."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--scale", type=float, default=1.0, help="of the number of instances")
-    parser.add_argument("--only", action="append", help=f"of {', '.join(RECEIVERS)}")
-    parser.add_argument("--serve", help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--scale", type=float, default=1.0, help="of sizes and counts")
+    parser.add_argument("--write", action="store_true", help=f"keep the results in {RESULTS.name}")
+    parser.add_argument("--folder", type=Path, help="where everything is kept meanwhile")
     options = parser.parse_args()
-    if options.serve:
-        serve(options.serve, options.folder)
-        return
-    kinds = ("DCMTK", *(k for k in options.only or RECEIVERS if k != "DCMTK"))
     with tempfile.TemporaryDirectory(prefix="bench-ingest-", dir=options.folder) as name:
-        folder = Path(name)
-        for size, (rows, columns, count) in SIZES.items():
-            made = folder / size.replace(" ", "")
-            paths = make_slices(made, rows, columns, max(10, int(count * options.scale)))
-            medians = compare(size, paths, folder, options.rounds, kinds)
-            report(size, medians, disk_limit(folder, rows * columns * 2), print)
+        lines = report(options, Path(name))
+    print("\n".join(lines[lines.index("", 2) :]))
+    if options.write:
+        write(lines, RESULTS)
 
 
 if __name__ == "__main__":

@@ -37,8 +37,10 @@ _WANTED: dict[int, bytes] = {
     0x00280030: b"DS",
 }
 _LAST = 0x00280030
+_PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 _SHORT = frozenset(b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split())
 _LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
+_LAST_PIXELS = 0x7FE00010
 _UNDEFINED = 0xFFFFFFFF
 _ITEM = 0xFFFEE000
 _ITEM_END = 0xFFFEE00D
@@ -91,6 +93,9 @@ class _Walk:
             if tag <= last:
                 raise _Odd
             if tag > _LAST:
+                if tag > _LAST_PIXELS:
+                    raise _Odd
+                self._still_ascending(tag, length)
                 return found
             last = tag
             if length == _UNDEFINED:
@@ -106,6 +111,20 @@ class _Walk:
                 found[tag] = bytes(data[self._at : end])
             self._at = end
         return found
+
+    def _still_ascending(self, last: int, length: int) -> None:
+        """Give up when a tag that was passed comes after all.
+
+        Looks as far as the pixel data, the end of the buffer or a sequence of undefined length.
+        """
+        while length != _UNDEFINED and last not in _PIXELS:
+            self._at += length
+            if self._at + 12 > len(self._data):
+                return
+            tag, _, length = self._header()
+            if tag <= last or tag > _LAST_PIXELS:
+                raise _Odd
+            last = tag
 
     def _header(self) -> tuple[int, bytes, int]:
         """Tag, VR (empty when implicit) and length; moves behind them."""

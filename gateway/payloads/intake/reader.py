@@ -96,7 +96,8 @@ class LogReader:
 
     def _walk(self, number: int, *, verify: bool = True) -> Iterator[Record]:
         offset, seq = 0, None
-        while offset < self.segments.size:
+        end = self.segments.length(number)
+        while offset < end:
             try:
                 header = self._header(number, offset)
                 record = self._at(number, offset, header.seq)
@@ -112,7 +113,7 @@ class LogReader:
 
     def _header(self, number: int, offset: int) -> Header:
         header = decode_header(os.pread(self.segments.descriptor(number), HEADER_SIZE, offset))
-        if offset + header.length > self.segments.size:
+        if offset + header.length > self.segments.length(number):
             raise Torn("longer than its segment")
         return header
 
@@ -121,7 +122,7 @@ class LogReader:
         page = os.pread(self.segments.descriptor(number), PAGE, offset)
         try:
             header = decode_header(page)
-            if header.seq != wanted or offset + header.length > self.segments.size:
+            if header.seq != wanted or offset + header.length > self.segments.length(number):
                 return None
             need = HEADER_SIZE + header.meta_length + header.prefix_length
             if need > len(page):

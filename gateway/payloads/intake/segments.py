@@ -32,12 +32,19 @@ class Segments:
         self._open: dict[int, int] = {}
 
     def numbers(self) -> list[int]:
-        """The segments that are there, whole."""
-        return sorted(
-            int(path.stem)
-            for path in self.folder.glob("*.seg")
-            if path.stem.isdigit() and path.stat().st_size == self.size
-        )
+        """The segments that are there, of whatever size."""
+        return sorted(int(p.stem) for p in self.folder.glob("*.seg") if p.stem.isdigit())
+
+    def length(self, number: int) -> int:
+        """Bytes of segment ``number``."""
+        return os.fstat(self.descriptor(number)).st_size
+
+    def drop_others(self) -> None:
+        """Remove segments of another size: an older release made them, all in them is applied."""
+        for number in self.numbers():
+            if self.length(number) != self.size:
+                os.close(self._open.pop(number))
+                self._path(number).unlink()
 
     def descriptor(self, number: int) -> int:
         """An open descriptor of segment ``number``, for reading and writing."""

@@ -57,9 +57,10 @@ class LogWriter:
         self._full_seconds = full_seconds
         self._seq = after
         self._lock = threading.Lock()
+        segments.drop_others()
         self._number = -1
         self._offset = segments.size
-        self._count = len(segments.numbers())
+        self._made = set(segments.numbers())
         self._free = collections.deque(segments.numbers())
         self._used: collections.deque[tuple[int, int]] = collections.deque()
         self._spare: threading.Thread | None = None
@@ -169,7 +170,7 @@ class LogWriter:
             self._used.append((self._number, self._seq))
         self._number, self._offset = number, 0
         self._reclaim()
-        if not self._free and self._count < MAX_SEGMENTS and self._spare is None:
+        if not self._free and len(self._made) < MAX_SEGMENTS and self._spare is None:
             self._spare = threading.Thread(target=self._add_spare, name="log-spare", daemon=True)
             self._spare.start()
 
@@ -182,7 +183,7 @@ class LogWriter:
             if self._spare is not None:
                 self._spare.join()
                 self._spare = None
-            elif self._count < MAX_SEGMENTS:
+            elif len(self._made) < MAX_SEGMENTS:
                 self._add_segment()
             elif time.monotonic() > deadline:
                 raise OSError(errno.ENOSPC, "the intake log is full: the index is not keeping up")
@@ -196,9 +197,10 @@ class LogWriter:
             point("segment.recycled")
 
     def _add_segment(self) -> None:
-        self._segments.allocate(self._count)
-        self._free.append(self._count)
-        self._count += 1
+        number = next(n for n in range(MAX_SEGMENTS) if n not in self._made)
+        self._segments.allocate(number)
+        self._made.add(number)
+        self._free.append(number)
 
     def _add_spare(self) -> None:
         try:
