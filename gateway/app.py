@@ -20,6 +20,7 @@ from sqlalchemy.engine import Connection
 
 from gateway import __version__
 from gateway.config.applications import AeConfig
+from gateway.config.document import ConfigError, Fault
 from gateway.config.live import LiveAeConfig
 from gateway.config.settings import GatewaySettings
 from gateway.database.engine import Database, sqlite_url
@@ -133,6 +134,7 @@ class Gateway:
         Raises :class:`ConfigError` for bad files, :class:`~gateway.errors.Refused` when another
         process has one of the roles on this data-dir.
         """
+        _refuse_unbuilt_engine(settings)
         self.settings = settings
         self.roles = ROLES if role == "all" else (role,)
         self.folders = Folders(settings.data_dir.resolve())
@@ -394,6 +396,13 @@ class Gateway:
         temporary.write_text(json.dumps(self.endpoints) + "\n")
         temporary.rename(path)
         sync_folder(self.folders.root)
+
+
+def _refuse_unbuilt_engine(settings: GatewaySettings) -> None:
+    """An engine that is asked for and not there must not be another one in silence."""
+    if settings.executor != "process":
+        message = f"{settings.executor!r} is not built yet; this release runs: process"
+        raise ConfigError([Fault("settings", None, "executor", message)])
 
 
 class _Watch:

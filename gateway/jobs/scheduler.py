@@ -20,7 +20,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.database.engine import Database
-from gateway.database.schema import jobs
+from gateway.database.schema import jobs, payloads
 from gateway.errors import GatewayError, Permanent, Refused
 from gateway.events.faults import point
 from gateway.events.wake import Topic, Wakeups
@@ -48,6 +48,14 @@ WINDOW = 16
 
 MOST_ATTEMPTS = 50
 """A job whose attempts keep dying with the gateway may be what kills it: no further one."""
+
+
+_HELD = sa.exists().where(
+    payloads.c.id == jobs.c.received_payload_id,
+    payloads.c.conflict,
+    ~payloads.c.conflict_released,
+)
+"""Several patients under one UID: no job of the payload starts until a person releases it."""
 
 
 @dataclass(frozen=True)
@@ -299,6 +307,7 @@ class Scheduler:
                     jobs.c.priority == priority,
                     jobs.c.queued_at.is_not(None),
                     sa.or_(jobs.c.not_before.is_(None), jobs.c.not_before <= now),
+                    ~_HELD,
                 )
                 .order_by(jobs.c.queued_at, jobs.c.id)
                 .limit(WINDOW)
@@ -353,7 +362,8 @@ class Scheduler:
         """Record the attempt's begin; None when the job left the queue in the meantime."""
         with self._database.begin() as connection:
             job = load(connection, job_id)
-            if place_of(job) != PENDING:
+            held = connection.execute(sa.select(_HELD).where(jobs.c.id == job_id)).scalar()
+            if place_of(job) != PENDING or held:
                 return None
             definition = definition_of(connection, job)
             number = job.attempt + 1

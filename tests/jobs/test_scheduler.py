@@ -255,3 +255,19 @@ def test_priorities_decide_the_order_of_starts(world: World) -> None:
     assert records[2].priority == 3
     for earlier, later in itertools.pairwise(records):
         assert earlier.stopped_at <= later.started_at
+
+
+def test_a_job_of_a_payload_in_conflict_waits_for_a_person(world: World) -> None:
+    world.pipeline("write", writing())
+    payload = world.received()
+    flag = sa.update(schema.payloads).where(schema.payloads.c.id == payload)
+    with world.database.begin() as connection:
+        connection.execute(flag.values(conflict=True))
+    with world.scheduling():
+        held = world.create("write", payload)
+        other = world.create("write", world.received())
+        assert world.settle(other) == ["STOPPED/HEALTHY"]
+        assert world.job(held).state == "PENDING"
+        with world.database.begin() as connection:
+            connection.execute(flag.values(conflict_released=True))
+        assert world.settle(held) == ["STOPPED/HEALTHY"]

@@ -1,0 +1,20 @@
+"""What the composition root refuses before anything starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gateway.app import Gateway
+from gateway.config.document import ConfigError
+from gateway.config.settings import load
+
+
+@pytest.mark.parametrize("engine", ["container", "kubernetes", "argo"])
+def test_an_engine_that_is_not_built_is_refused(tmp_path: Path, engine: str) -> None:
+    file = tmp_path / "gateway.yaml"
+    file.write_text(f"executor: {engine}\n")
+    with pytest.raises(ConfigError, match=f"executor: '{engine}' is not built yet"):
+        Gateway(load(file, {}))
+    assert not (tmp_path / "gateway-data").exists()
