@@ -8,15 +8,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
-from pydicom.tag import Tag
-from pydicom.uid import UID
+from pydicom.uid import UID, ImplicitVRLittleEndian
 
-from gateway.dicom.datasets import UNREADABLE, decode, encode
+from gateway.dicom.datasets import encode
 from gateway.dicom.errors import NotDicom
+from gateway.dicom.flat import Flat, flat
 from gateway.dicom.sop_classes import is_uid
 
 INSTANCE = "1.2.840.10008.1.20.1.1"
@@ -26,9 +25,9 @@ ACTION_REQUEST = 1
 EVENT_COMPLETE = 1
 EVENT_FAILURES = 2
 
-MOST_BYTES = 16 << 20
+MOST_BYTES = 4 << 20
 """Longest data set of a request or report taken."""
-MOST_REFERENCES = 100_000
+MOST_REFERENCES = 20_000
 """Most instances of one request or report taken."""
 
 NO_SUCH_OBJECT = 0x0112
@@ -43,12 +42,14 @@ _REASONS = {
     0x0213: "resource limitation",
 }
 
-_TRANSACTION_UID = Tag(0x0008, 0x1195)
-_REFERENCED = Tag(0x0008, 0x1199)
-_FAILED = Tag(0x0008, 0x1198)
-_CLASS_UID = Tag(0x0008, 0x1150)
-_INSTANCE_UID = Tag(0x0008, 0x1155)
-_REASON = Tag(0x0008, 0x1197)
+_ITEM = b"\xfe\xff\x00\xe0"
+
+_TRANSACTION_UID = 0x00081195
+_REFERENCED = 0x00081199
+_FAILED = 0x00081198
+_CLASS_UID = 0x00081150
+_INSTANCE_UID = 0x00081155
+_REASON = 0x00081197
 
 
 @dataclass(frozen=True)
@@ -97,21 +98,15 @@ def encode_notice(notice: Notice, transfer_syntax: str) -> bytes:
 
 
 def decode_notice(data: bytes | bytearray, transfer_syntax: str) -> Notice:
-    """Read Action or Event Information; raises NotDicom when it is none.
-
-    Values are read as bytes, past pydicom's conversions: a peer's odd value raises no warning.
-    """
-    data_set = decode(data, transfer_syntax)
-    try:
-        transaction = _uid(data_set, _TRANSACTION_UID)
-        committed = tuple(_references(data_set))
-        failed = tuple(_failures(data_set))
-    except UNREADABLE as error:
-        raise NotDicom(f"a commitment notice cannot be read ({type(error).__name__})") from error
+    """Read Action or Event Information; raises NotDicom when it is none."""
+    if data.count(_ITEM) > MOST_REFERENCES:
+        raise NotDicom(f"a commitment notice names over {MOST_REFERENCES} instances")
+    data_set = flat(bytes(data), implicit=transfer_syntax == ImplicitVRLittleEndian)
+    transaction = data_set.text(_TRANSACTION_UID)
     if not is_uid(transaction):
         raise NotDicom("a commitment notice has no usable Transaction UID")
-    if len(committed) + len(failed) > MOST_REFERENCES:
-        raise NotDicom(f"a commitment notice names over {MOST_REFERENCES} instances")
+    committed = tuple(Reference(*_pair(item)) for item in data_set.items(_REFERENCED))
+    failed = tuple(Failure(*_pair(item), _reason(item)) for item in data_set.items(_FAILED))
     if not committed and not failed:
         raise NotDicom("a commitment notice names no instance")
     return Notice(transaction, committed, failed)
@@ -126,40 +121,14 @@ def _item(reference: Reference) -> Dataset:
     return item
 
 
-def _references(data_set: Dataset) -> Iterator[Reference]:
-    for item in _items(data_set, _REFERENCED):
-        yield Reference(*_pair(item))
-
-
-def _failures(data_set: Dataset) -> Iterator[Failure]:
-    for item in _items(data_set, _FAILED):
-        raw = _bytes(item, _REASON)
-        # Type 1, but a report without it is a failure all the same.
-        reason = int.from_bytes(raw, "little") if len(raw) == 2 else 0x0110
-        yield Failure(*_pair(item), reason)
-
-
-def _items(data_set: Dataset, tag: int) -> Iterable[Dataset]:
-    return data_set[tag].value or () if tag in data_set else ()
-
-
-def _pair(item: Dataset) -> tuple[str, str]:
-    pair = _uid(item, _CLASS_UID), _uid(item, _INSTANCE_UID)
+def _pair(item: Flat) -> tuple[str, str]:
+    pair = item.text(_CLASS_UID), item.text(_INSTANCE_UID)
     if not all(is_uid(uid) for uid in pair):
-        raise ValueError("a reference without usable UIDs")
+        raise NotDicom("a commitment notice has a reference without usable UIDs")
     return pair
 
 
-def _uid(data_set: Dataset, tag: int) -> str:
-    return _bytes(data_set, tag).decode("ascii").strip(" \0")
-
-
-def _bytes(data_set: Dataset, tag: int) -> bytes:
-    if tag not in data_set:
-        return b""
-    value = data_set.get_item(tag).value
-    if value is None:
-        return b""
-    if not isinstance(value, bytes):
-        raise TypeError("an element that is no raw value")
-    return value
+def _reason(item: Flat) -> int:
+    raw = item.raw(_REASON)
+    # Type 1, but a report without it is a failure all the same.
+    return int.from_bytes(raw, "little") if len(raw) == 2 else 0x0110

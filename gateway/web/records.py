@@ -20,7 +20,7 @@ _HIDDEN: Mapping[str, frozenset[str]] = {
     "pipelines": frozenset({"definition", "files"}),
     "quarantine": frozenset({"path"}),
     "events": frozenset({"seq", "published"}),
-    # Up to 100 000 pairs of UIDs: counted in its columns, told in its report.
+    # Up to 20 000 pairs of UIDs: counted in its columns, told in its report.
     "commitment_requests": frozenset({"references"}),
 }
 

@@ -9,40 +9,17 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 import yaml
-from pydicom.dataset import Dataset
-from pydicom.uid import generate_uid
 from pynetdicom.sop_class import (
     CTImageStorage,
     MRImageStorage,
-    StorageCommitmentPushModel,
-    StorageCommitmentPushModelInstance,
 )
 
 from gateway.config.live import LiveAeConfig
 from gateway.database.schema import commitment_requests
-from tests.support.committing import QUICK, our_side, report
+from tests.support.committing import QUICK, our_side
 from tests.support.deliveries import wait_until
 from tests.support.job_payload import JobPayload
-from tests.support.reporting import Modality, index
-
-
-def ask(assoc: Any, references: list[tuple[str, str]], **odd: Any) -> tuple[str, int]:
-    """N-ACTION; the transaction and the status of the response."""
-    ds = report(str(generate_uid()), ["1.2"])
-    ds.ReferencedSOPSequence = []
-    for sop_class, uid in references:
-        item = Dataset()
-        item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = sop_class, uid
-        ds.ReferencedSOPSequence.append(item)
-    for keyword, value in odd.get("changes", {}).items():
-        setattr(ds, keyword, value)
-    status, _ = assoc.send_n_action(
-        ds,
-        odd.get("action", 1),
-        StorageCommitmentPushModel,
-        odd.get("instance", StorageCommitmentPushModelInstance),
-    )
-    return str(ds.TransactionUID), status.Status
+from tests.support.reporting import Modality, ask, index
 
 
 def config(tmp_path: Path, port: int | None) -> LiveAeConfig:

@@ -12,9 +12,14 @@ import sqlalchemy as sa
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 from pynetdicom import AE, build_role, evt
-from pynetdicom.sop_class import CTImageStorage, StorageCommitmentPushModel
+from pynetdicom.sop_class import (
+    CTImageStorage,
+    StorageCommitmentPushModel,
+    StorageCommitmentPushModelInstance,
+)
 
 from gateway.database.schema import instances
+from tests.support.committing import report
 from tests.support.job_payload import JobPayload
 from tests.support.programs import free_port
 
@@ -80,3 +85,22 @@ def index(house: JobPayload, called: str = "AI", sop_class: str = CTImageStorage
     with house.database.begin() as connection:
         connection.execute(sa.insert(instances).values(row))
     return uid
+
+
+def ask(assoc: Any, references: list[tuple[str, str]], **odd: Any) -> tuple[str, int]:
+    """N-ACTION; the transaction and the status of the response."""
+    ds = report(str(generate_uid()), ["1.2"])
+    ds.ReferencedSOPSequence = []
+    for sop_class, uid in references:
+        item = Dataset()
+        item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = sop_class, uid
+        ds.ReferencedSOPSequence.append(item)
+    for keyword, value in odd.get("changes", {}).items():
+        setattr(ds, keyword, value)
+    status, _ = assoc.send_n_action(
+        ds,
+        odd.get("action", 1),
+        StorageCommitmentPushModel,
+        odd.get("instance", StorageCommitmentPushModelInstance),
+    )
+    return str(ds.TransactionUID), status.Status
