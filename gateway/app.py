@@ -344,6 +344,7 @@ class Gateway:
             database=self.database,
             wakeups=self.wakeups,
             data_dir=self.folders.root,
+            models=self.settings.models,
             space=self._space,
             jobs=self._job_creation(Capacity.of_machine(self.settings.resources)),
             gpus=no_gpus,

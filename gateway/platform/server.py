@@ -23,11 +23,20 @@ from gateway.payloads.space import Space
 from gateway.platform import calls, records
 from gateway.platform.clara import ClaraService, Gpus, MonitorService
 from gateway.platform.jobs import JobsService
+from gateway.platform.model_files import ModelFiles
+from gateway.platform.models import ModelsService
 from gateway.platform.payloads import PayloadsService
 from gateway.platform.pipelines import PipelinesService
 from gateway.platform.records import Locks
 from gateway.platform.tree import Tree
-from gateway.platform.wire import clara_pb2, jobs_pb2, metrics_pb2, payloads_pb2, pipelines_pb2
+from gateway.platform.wire import (
+    clara_pb2,
+    jobs_pb2,
+    metrics_pb2,
+    models_pb2,
+    payloads_pb2,
+    pipelines_pb2,
+)
 
 MESSAGE_BYTES = 4 * 1024 * 1024 + 64 * 1024
 """Longest message taken: 4 MiB of data and what stands around it."""
@@ -58,6 +67,8 @@ class Platform:
     database: Database
     wakeups: Wakeups
     data_dir: Path
+    models: Path
+    """Model repository in Triton's layout."""
     space: Space
     jobs: JobCreation
     gpus: Gpus
@@ -77,6 +88,7 @@ class PlatformServer:
         self._platform = platform
         self._stopping = threading.Event()
         self._tree = Tree(platform.data_dir, platform.space)
+        self._models = ModelFiles(platform.models, platform.space)
         self._streams = calls.Streams(settings.stall_seconds)
         self._watch = threading.Thread(target=self._streams.run, name="grpc-streams", daemon=True)
         self._health = health.HealthServicer()
@@ -91,6 +103,7 @@ class PlatformServer:
     def start(self) -> None:
         """Put the payloads in order, then serve."""
         self._tree.recover()
+        self._models.recover()
         with self._platform.database.read() as connection:
             deleted = records.deleted(connection)
         for payload_id in deleted:
@@ -151,6 +164,10 @@ class PlatformServer:
             (
                 pipelines_pb2.DESCRIPTOR.services_by_name["Pipelines"],
                 PipelinesService(platform.database),
+            ),
+            (
+                models_pb2.DESCRIPTOR.services_by_name["Models"],
+                ModelsService(platform.database, self._models),
             ),
             (metrics_pb2.DESCRIPTOR.services_by_name["Monitor"], monitor),
         ]

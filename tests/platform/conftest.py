@@ -60,7 +60,7 @@ def copying(name: str = "copy") -> str:
     return yaml.safe_dump(made, sort_keys=False)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def definition() -> Callable[..., str]:
     """Makes definitions."""
     return copying

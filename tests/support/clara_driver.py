@@ -12,7 +12,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -294,7 +294,7 @@ class Driver:
         self.step("cancel_job", lambda: self._token(self.jobs.cancel_job(job, "not needed")))
         self.step("get_status unknown", lambda: self._status(JobId(NOBODY)))
         self.step("get_status wrong id", lambda: self._status(JobId("no id")))
-        now = datetime.utcnow()
+        now = datetime.now(tz=UTC)
         filters = {
             "none": None,
             "stopped healthy": JobFilter(
