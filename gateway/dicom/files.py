@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pydicom
-from pydicom.errors import InvalidDicomError
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -186,7 +185,10 @@ def _by_pydicom(path: Path, offset: int, size: int, meta: dict[int, str]) -> Ins
         )
         sop_class = str(data_set.get("SOPClassUID", "")) or meta.get(_SOP_CLASS, "")
         sop_instance = str(data_set.get("SOPInstanceUID", "")) or meta.get(_SOP_INSTANCE, "")
-    except (InvalidDicomError, ValueError, KeyError, NotImplementedError, EOFError) as error:
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk's fault; the parser's own OSErrors have no number
+        # The parser meets bytes of strangers: whatever it raises means "cannot be understood".
         raise NotDicom(f"{path} is no DICOM file: {type(error).__name__}") from error
     syntax = meta.get(_TRANSFER_SYNTAX, "")
     if not syntax:

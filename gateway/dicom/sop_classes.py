@@ -10,6 +10,7 @@ import re
 from enum import Enum
 from functools import lru_cache
 
+from pydicom import config
 from pydicom.uid import UID
 
 VERIFICATION = "1.2.840.10008.1.1"
@@ -50,7 +51,7 @@ def kind(sop_class_uid: str) -> Kind:
         return Kind.COMMITMENT
     if sop_class_uid in _NOT_STORAGE or not is_uid(sop_class_uid):
         return Kind.OTHER
-    uid = UID(sop_class_uid)
+    uid = UID(sop_class_uid, validation_mode=config.IGNORE)
     if uid.type == "" or uid.name in ("", sop_class_uid):
         return Kind.STORAGE
     if uid.type == "SOP Class" and _STORAGE_NAME.search(uid.name):
