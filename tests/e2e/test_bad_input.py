@@ -140,7 +140,8 @@ def test_a_stranger_is_rejected_with_the_reason(
     sent = storescu(files, site.ports["dicom"], called, calling)
     assert sent.returncode != 0
     assert on_the_wire in sent.stderr
-    rejected = site.items("associations", state="REJECTED", called_ae=called, calling_ae=calling)
+    who = {"called_ae": called, "calling_ae": calling}
+    rejected = site.wait(lambda: site.items("associations", state="REJECTED", **who))
     assert len(rejected) == 1
     for word in told:
         assert word in rejected[0]["reason"]
@@ -164,8 +165,8 @@ def test_an_association_cut_in_mid_image(site: Site) -> None:
     record = site.wait(lambda: site.items("associations", state="ABORTED", called_ae="STORE"))[0]
     assert "abort" in record["reason"]
     assert record["instances"] == 1
-    assert set(kept(site, "STORE")) == {whole.SOPInstanceUID}
-    assert list((site.data / "incoming").iterdir()) == []
+    site.wait(lambda: set(kept(site, "STORE")) == {whole.SOPInstanceUID})
+    site.wait(lambda: not list((site.data / "incoming").iterdir()))
     payload = site.wait(
         lambda: [p for p in site.items("payloads", called_ae="STORE") if p["state"] == "UNMATCHED"]
     )[0]
@@ -194,12 +195,14 @@ def test_a_sender_killed_while_it_sends(site: Site, tmp_path: Path) -> None:
     log_text = (tmp_path.parent / "storescu.log").read_text(errors="replace")
     acknowledged = log_text.count("Received Store Response (Success)")
     site.wait(lambda: not site.items("associations", state="OPEN"))
-    record = site.items("associations", called_ae="STORE")[0]
+    record = site.wait(
+        lambda: [a for a in site.items("associations", called_ae="STORE") if a["instances"] > 1]
+    )[0]
     assert record["state"] == "ABORTED", record
     assert record["reason"]
     stored = {u: k for u, k in kept(site, "STORE").items() if u not in before}
     assert acknowledged <= len(stored) == record["instances"] < 60
-    assert list((site.data / "incoming").iterdir()) == []
+    site.wait(lambda: not list((site.data / "incoming").iterdir()))
     for one in stored.values():
         assert one.file.stat().st_size > 2 * 1024 * 1024
 
@@ -209,7 +212,7 @@ def test_a_data_set_without_study_uid(site: Site, tmp_path: Path) -> None:
     (sent,) = site.send([file], called="STORE")
     assert sent.status == 0xC000
     assert "StudyInstanceUID" in sent.comment
-    (held,) = site.items("quarantine", called_ae="STORE")
+    (held,) = site.wait(lambda: site.items("quarantine", called_ae="STORE"))
     assert "StudyInstanceUID" in held["reason"]
     shown = site.cli("list", "quarantine")
     assert held["id"] in shown.stdout

@@ -20,7 +20,6 @@ class Kept:
     sop_class: str
     syntax: str
     file: Path
-    digest: str
 
 
 def rows(site: Site, query: str, *values: Any) -> list[tuple[Any, ...]]:
@@ -30,12 +29,18 @@ def rows(site: Site, query: str, *values: Any) -> list[tuple[Any, ...]]:
         return connection.execute(query, values).fetchall()
 
 
+def indexed(site: Site, called: str, uid: str) -> Kept:
+    """An acknowledged instance, once the index has it: that follows a moment after the answer."""
+    found: Kept = site.wait(lambda: kept(site, called).get(uid), 20)
+    return found
+
+
 def kept(site: Site, called: str) -> dict[str, Kept]:
     """Instances stored for a called AE title, by SOP Instance UID."""
     found = rows(
         site,
-        "SELECT called_ae, sop_instance_uid, sop_class_uid, transfer_syntax_uid, path, digest"
+        "SELECT called_ae, sop_instance_uid, sop_class_uid, transfer_syntax_uid, path"
         " FROM instances WHERE called_ae = ? AND state = 'STORED'",
         called,
     )
-    return {row[1]: Kept(*row[:4], site.data / row[4], row[5]) for row in found}
+    return {row[1]: Kept(*row[:4], site.data / row[4]) for row in found}
