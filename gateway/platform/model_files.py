@@ -11,13 +11,16 @@ one or none.  What a kill left half done is put right at the next start.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import lzma
 import os
 import re
 import shutil
 import tarfile
 import uuid
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,6 +43,14 @@ PY_TORCH = 3
 SINGLE: Mapping[int, str] = {1: "model.graphdef", 2: "model.plan", PY_TORCH: "model.pt"}
 """By type, what Triton calls a model that is one file."""
 
+_FAULTY = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    gzip.BadGzipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _KINDS = (
     (".plan", 2), (".graphdef", 1), (".savedmodel", 1), (".pt", 3),
@@ -219,7 +230,7 @@ class ModelFiles:
             target = tree.joinpath(*place)
             target.parent.mkdir(parents=True, exist_ok=True)
             with target.open("xb") as file:
-                while block := source.read(BLOCK):
+                for block in _contents(source):
                     size += len(block)
                     if size > MOST_BYTES:
                         raise limit(f"a model has at most {MOST_BYTES} bytes")
@@ -235,6 +246,18 @@ def blocks(path: Path) -> Iterator[bytes]:
             yield block
 
 
+def _contents(source: IO[bytes]) -> Iterator[bytes]:
+    """The bytes of a member; what its packing does not hold is the archive's fault."""
+    while True:
+        try:
+            block = source.read(BLOCK)
+        except _FAULTY as error:
+            raise invalid(f"the archive is faulty: {error}") from error
+        if not block:
+            return
+        yield block
+
+
 def _zipped(path: Path) -> Iterator[tuple[Parts, IO[bytes]]]:
     try:
         with zipfile.ZipFile(path) as archive:
@@ -242,7 +265,7 @@ def _zipped(path: Path) -> Iterator[tuple[Parts, IO[bytes]]]:
                 if not info.is_dir():
                     with archive.open(info) as source:
                         yield parts(info.filename), source
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError) as error:
+    except (*_FAULTY, RuntimeError, NotImplementedError) as error:
         raise invalid(f"the zip archive is faulty: {error}") from error
 
 
@@ -257,7 +280,7 @@ def _tarred(path: Path) -> Iterator[tuple[Parts, IO[bytes]]]:
                     raise invalid(f"{info.name[:64]!r} in the archive is no regular file")
                 with source:
                     yield parts(info.name), source
-    except (tarfile.TarError, EOFError) as error:
+    except _FAULTY as error:
         raise invalid(f"the tar archive is faulty: {error}") from error
 
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,23 +29,38 @@ for path in sorted(pathlib.Path("/input").rglob("*")):
 """
 
 
-@pytest.fixture(scope="module")
+@contextmanager
+def served(folder: Path, **settings: Any) -> Iterator[Site]:
+    """A gateway of its own."""
+    made = Site(folder, applications=[application()], pipelines=[], settings=settings)
+    made.start()
+    try:
+        yield made
+    finally:
+        assert made.stop() == 0
+
+
+@pytest.fixture(scope="session")
+def fresh_site() -> Callable[..., Any]:
+    """Starts a gateway that no other test has touched."""
+    return served
+
+
+@pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A gateway without pipelines, rules or destinations."""
-    made = Site(tmp_path_factory.mktemp("platform"), applications=[application()], pipelines=[])
-    made.start()
-    yield made
-    assert made.stop() == 0
+    with served(tmp_path_factory.mktemp("platform")) as made:
+        yield made
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def channel(site: Site) -> Iterator[grpc.Channel]:
     """A channel to it."""
     with grpc.insecure_channel(f"127.0.0.1:{site.ports['grpc']}") as made:
         yield made
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def api(channel: grpc.Channel) -> clara.Api:
     """Its services, called by their names."""
     return clara.Api(channel)

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
 from tests.support import clara
-from tests.support.site import Site
 
 pytestmark = pytest.mark.peers
 DRIVER = Path(__file__).resolve().parents[1] / "support" / "clara_driver.py"
@@ -19,8 +19,7 @@ REUSABLE, PIPELINE = 2, 1
 
 @pytest.fixture(scope="module")
 def steps(
-    site: Site,
-    api: clara.Api,
+    fresh_site: Callable[..., Any],
     client_run: Callable[..., dict[str, Any]],
     tmp_path_factory: pytest.TempPathFactory,
     definition: Callable[..., str],
@@ -33,9 +32,13 @@ def steps(
     (study / "dcm").mkdir(parents=True)
     (study / "2.txt").write_text("two")
     (study / "dcm" / "1.dcm").write_bytes(b"d" * 300_000)
-    uploaded = api.Models.UploadModel(details={"name": "lung", "type": 3}, data=b"weights")
-    (folder / "model").write_text(uploaded.details.model_id.value)
-    return client_run(DRIVER, f"127.0.0.1:{site.ports['grpc']}", str(folder))
+    with fresh_site(tmp_path_factory.mktemp("client")) as site:
+        target = f"127.0.0.1:{site.ports['grpc']}"
+        with grpc.insecure_channel(target) as channel:
+            upload = clara.Api(channel).Models.UploadModel
+            uploaded = upload(details={"name": "lung", "type": 3}, data=b"weights")
+        (folder / "model").write_text(uploaded.details.model_id.value)
+        return client_run(DRIVER, target, str(folder))
 
 
 @pytest.fixture
