@@ -153,6 +153,12 @@ def give_up(connection: Connection, request_id: str, reason: str, attempts: int 
         _tell(connection, row, Kind.COMMITMENT_FAILED, reason)
 
 
+def forget(connection: Connection, before: float) -> None:
+    """Delete the records of requests that ended and were received before ``before``."""
+    over = _c.state.in_(("REPORTED", "FAILED"))
+    connection.execute(sa.delete(commitment_requests).where(over, _c.received_at < before))
+
+
 def _end(
     connection: Connection, request_id: str, state: str, reason: str | None, **values: Any
 ) -> Row[Any] | None:

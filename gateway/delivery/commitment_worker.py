@@ -284,13 +284,14 @@ class CommitmentWorker:
             commitment_requests.give_up(connection, row.id, reason)
 
     def _sweep(self) -> None:
-        """Forget transactions that ended long ago."""
+        """Forget transactions and requests that ended long ago."""
         if time.monotonic() < self._sweep_at:
             return
         self._sweep_at = time.monotonic() + _SWEEP_SECONDS
         before = time.time() - self._policy.remember_seconds
         with self._write() as connection:
             gone = commitments.forgotten(connection, before)
+            commitment_requests.forget(connection, before)
         for transaction in gone:
             self._mailbox.forget(transaction)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,13 @@ import pytest
 import sqlalchemy as sa
 
 from gateway.config.live import LiveAeConfig
-from gateway.database.schema import commitments
+from gateway.config.settings import RetentionSettings, StorageSettings
+from gateway.database.schema import commitments, results
+from gateway.payloads.folders import Folders
+from gateway.payloads.retention import Retention
+from gateway.payloads.space import Space
 from gateway.results import registry, tasks
+from tests.support import seed
 from tests.support.committing import QUICK, committing_pacs, our_side, report, send_report
 from tests.support.deliveries import AeFolder, wait_until
 from tests.support.job_payload import JobPayload
@@ -213,13 +219,23 @@ def test_only_destinations_that_are_to_commit_are_asked(house: JobPayload, tmp_p
 
 
 @pytest.mark.parametrize("commitment", ["DUE", "ASKED"])
-def test_files_are_kept_until_committed(house: JobPayload, commitment: str) -> None:
-    job, _, _ = one_result(house, 1)
-    with house.database.begin() as connection:
-        connection.execute(
-            sa.text("UPDATE results SET state = 'DELIVERED', commitment = :c"), {"c": commitment}
-        )
-        connection.execute(sa.text("UPDATE jobs SET state = 'STOPPED', name = 'j'"))
-        assert registry.open_results(connection, job)
-        connection.execute(sa.text("UPDATE results SET state = 'COMMITTED'"))
-        assert not registry.open_results(connection, job)
+def test_the_payload_is_kept_until_it_is_committed(tmp_path: Path, commitment: str) -> None:
+    database = seed.new_database(tmp_path)
+    told = seed.story(database, tmp_path)
+    folders, settings = Folders(tmp_path), RetentionSettings(delivered_hours=0)
+    space = Space(tmp_path, StorageSettings(watermark_percent=100, reserve_gb=0))
+    retention = Retention(database, folders, settings, space)
+
+    def now_it_is(state: str, how_far: str) -> None:
+        with database.begin() as connection:
+            values = {"state": state, "commitment": how_far, "committed_at": time.time()}
+            connection.execute(sa.update(results).values(values))
+
+    now_it_is("DELIVERED", commitment)
+    assert retention.sweep(time.time() + 1e9) == []
+    with database.read() as connection:
+        assert registry.open_results(connection, told.job)
+    now_it_is("COMMITTED", "COMMITTED")
+    assert retention.sweep(time.time() - 100) == []
+    assert retention.sweep(time.time() + 1) == [told.payload]
+    database.close()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -39,8 +40,9 @@ from gateway.dicom.send import send
 from gateway.errors import Refused
 from tests.support.dcmqrscp import running_dcmqrscp
 from tests.support.dcmtk import running_storescp
+from tests.support.dicompeer import Station
 from tests.support.job_payload import write_instance
-from tests.support.programs import free_port
+from tests.support.programs import free_port, program
 
 LATIN, KANJI = "Müller^Jörg", "Yamada^Tarou=山田^太郎"
 
@@ -76,16 +78,26 @@ def studies(folder: Path) -> dict[str, list[str]]:
 
 
 @pytest.mark.peers
-def test_dcmqrscp(tmp_path: Path) -> None:
+def test_dcmqrscp(tmp_path: Path, stations: Callable[..., Station]) -> None:
     made = studies(tmp_path / "studies")
     first, second = made
+    sources = [{"ae-title": "QR", "hosts": ["127.0.0.1"]}]
+    ours = stations(config={"applications": [{"ae-title": "AI"}], "sources": sources})
     with (
         running_storescp(tmp_path, "TARGET") as target,
-        running_dcmqrscp(tmp_path, {"TARGET": target.port}) as port,
+        running_storescp(tmp_path, "OTHER") as other,
+        running_dcmqrscp(
+            tmp_path,
+            {"TARGET": target.port, "OTHER": other.port, "AI": ours.port, "GATEWAY": ours.port},
+        ) as port,
     ):
         assert send([tmp_path / "studies"], Peer("QR", "127.0.0.1", port)).complete
         _finds(port, made)
         _moves(port, first, target.files)
+        assert movescu(port, first, "OTHER").returncode == 0
+        assert [p.name for p in other.files()] == [p.name for p in target.files()]
+        assert [p.read_bytes() for p in other.files()] == [p.read_bytes() for p in target.files()]
+        _moves_to_us(port, first, made[first], ours)
         _gets(port, made, tmp_path)
         _by_hand(port, second, made[second], tmp_path)
 
@@ -120,6 +132,27 @@ def _moves(port: int, study: str, files: Any) -> None:
     with pytest.raises(QueryFailed) as caught:
         move(asking(port), request, "NOBODY")
     assert caught.value.status == 0xA801
+
+
+def _moves_to_us(port: int, study: str, uids: list[str], ours: Station) -> None:
+    request = identifier(Level.STUDY, {"StudyInstanceUID": study}, returned=False)
+    assert move(asking(port), request, "AI").complete
+    arrived = [(s.arrival.calling_ae, s.arrival.sop_instance_uid) for s in ours.spool.stored]
+    assert sorted(arrived) == sorted(("QR", uid) for uid in uids)
+    # An AE title that we only call with is no place to send to.
+    refused = move(asking(port), request, "GATEWAY")
+    assert (refused.completed, refused.failed, refused.complete) == (0, 3, False)
+    assert sorted(refused.failed_uids) == sorted(uids)
+    assert len(ours.spool.stored) == len(uids)
+
+
+def movescu(port: int, study: str, target: str) -> subprocess.CompletedProcess[str]:
+    keys = ("-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={study}")
+    return subprocess.run(
+        [program("movescu"), "-S", "-aec", "QR", "-aem", target, *keys, "127.0.0.1", str(port)],
+        capture_output=True, text=True, timeout=60, check=False,
+        env={**os.environ, "TCP_NODELAY": "1"},
+    )  # fmt: skip
 
 
 def _gets(port: int, made: dict[str, list[str]], tmp_path: Path) -> None:
