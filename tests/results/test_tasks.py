@@ -109,7 +109,7 @@ def test_failure_with_and_without_a_later_try(house: JobPayload) -> None:
         tasks.succeed(connection, result_id)
 
 
-@pytest.mark.parametrize("name", ["x", "0" * 32, str(uuid.uuid4()), ""])
+@pytest.mark.parametrize("name", ["x", "0" * 32, "1b4e28ba-2fa1-41d2-883f-0016d3cca427", ""])
 def test_unknown_tasks_are_refused(house: JobPayload, name: str) -> None:
     with house.database.begin() as connection:
         for act in (tasks.succeed, tasks.retry):
