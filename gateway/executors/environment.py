@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
+from gateway.executors import shared
 from gateway.executors.images import Program
 from gateway.executors.interpreter import search_path
 from gateway.jobs.executor import JobRun
@@ -61,6 +62,7 @@ def _contract(run: JobRun, operator: Operator) -> Mapping[str, str]:
         "GATEWAY_JOB_ATTEMPT": str(run.attempt),
         # Clara's driver library would wait for Clara's own orchestrator.
         "NVIDIA_CLARA_NOSYNCLOCK": "TRUE",
+        **shared.variables(operator),
     }
 
 

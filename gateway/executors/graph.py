@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 
 from gateway.executors import operator as operators
-from gateway.executors import outputs
+from gateway.executors import outputs, shared
 from gateway.executors.gpus import Devices
 from gateway.executors.launch import StopFlag
 from gateway.executors.operator import Engine
@@ -84,8 +84,20 @@ class ProcessJob:
         finally:
             while self._running:
                 self._await_one()
+            self._free()
             self._finished.set()
             self._tell()
+
+    def _free(self) -> None:
+        """Give back the shared memory; nobody reads it any more."""
+        try:
+            shared.clear(self._run.job_id, self._run.attempt)
+        except OSError as error:
+            log.warning(
+                "shared memory of a job cannot be freed: %s",
+                error.strerror,
+                extra={"job": self._run.job_id},
+            )
 
     def _tell(self) -> None:
         try:
@@ -102,6 +114,7 @@ class ProcessJob:
                 return False
         try:
             outputs.clear(self._run)
+            shared.begin(self._run)
         except OSError as error:
             first = self._run.definition.operators[0]
             reason = f"the folder of its outputs cannot be emptied: {error.strerror}"

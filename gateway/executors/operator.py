@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.executors import gpus, interpreter, outputs
+from gateway.executors import gpus, interpreter, outputs, shared
 from gateway.executors.environment import environment
 from gateway.executors.images import Images, Program
 from gateway.executors.launch import Guard, Outcome, StopFlag, launch
@@ -114,6 +114,7 @@ def _once(
 ) -> OperatorEnd:
     try:
         outputs.prepare(job, operator)
+        shared.prepare(job, operator)
         sink = LogFile(job.logs[operator.name])
     except OSError as error:
         return OperatorEnd(End.LOST, f"its folders cannot be made: {error.strerror}")
@@ -125,7 +126,7 @@ def _once(
     try:
         cage = engine.limiter.cage(f"{word}-{position}", operator.requests.memory)
         try:
-            guard = Guard(cage, sink, stop, job.grace_seconds)
+            guard = Guard(shared.counted(cage, job, operator), sink, stop, job.grace_seconds)
             plan = _plan(job, operator, program, devices)
             outcome = launch(engine.bwrap, plan, guard, word, started)
         finally:
@@ -149,6 +150,7 @@ def _plan(job: JobRun, operator: Operator, program: Program, devices: tuple[int,
         Bind(layout.output_dir(job.folder, operator, o.name), o.path, writable=True)
         for o in operator.outputs
     ]
+    shown += shared.binds(job, operator)
     if operator.host_volume is not None:
         shown.append(Bind(Path(operator.host_volume).resolve(), operator.host_volume))
     if not operator.outputs:
@@ -183,7 +185,7 @@ def _verdict(job: JobRun, operator: Operator, outcome: Outcome, sink: LogFile) -
     full = "; the disk that holds its outputs is full" if outputs.full(job) else ""
     if code != 0:
         return OperatorEnd(End.EXIT_CODE, _exit_reason(code, sink.last_line) + full, code)
-    fault = outputs.fault(job, operator)
+    fault = outputs.fault(job, operator) or shared.fault(job, operator)
     if fault is not None:
         return OperatorEnd(fault.end, fault.reason + full, code)
     if full:

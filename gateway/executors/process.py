@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 
 from gateway.config.settings import ImageSettings
-from gateway.executors import interpreter, limits, procfs
+from gateway.executors import interpreter, limits, procfs, shared
 from gateway.executors.graph import ProcessJob
 from gateway.executors.images import Images
 from gateway.executors.limits import Limiter
@@ -76,6 +76,10 @@ class ProcessExecutor:
         if count:
             log.warning("processes of a dead attempt ended", extra={"job": job_id, "count": count})
         self._engine.limiter.sweep(f"{word}-")
+        try:
+            shared.clear(job_id, attempt)
+        except OSError as error:
+            raise procfs.StillThere(f"its shared memory cannot be freed: {error}") from error
 
 
 def _try(bwrap: Bubblewrap) -> str | None:

@@ -9,7 +9,7 @@ import itertools
 from collections import deque
 from collections.abc import Mapping, Sequence
 
-from gateway.pipelines.model import Definition, Requests
+from gateway.pipelines.model import Definition, Operator, Requests
 
 _MILLI = 1000
 
@@ -35,15 +35,27 @@ def needs(definition: Definition) -> Requests:
 
     Exact: the heaviest antichain of the order, by Dilworth's theorem for weights (the sum of all
     weights less a maximum flow between operators and their successors).  CPU counts in thousandths
-    of a core.
+    of a core.  What operators write to shared memory stays to the job's end, so it comes on top.
     """
     after = _after(definition)
     cpu = {o.name: round(o.requests.cpu * _MILLI) for o in definition.operators}
     memory = {o.name: o.requests.memory for o in definition.operators}
     gpu = {o.name: o.requests.gpu for o in definition.operators}
     return Requests(
-        cpu=heaviest(cpu, after) / _MILLI, memory=heaviest(memory, after), gpu=heaviest(gpu, after)
+        cpu=heaviest(cpu, after) / _MILLI,
+        memory=heaviest(memory, after) + sum(map(kept, definition.operators)),
+        gpu=heaviest(gpu, after),
     )
+
+
+def kept(operator: Operator) -> int:
+    """MB of shared memory that an operator's data takes from its start to the job's end.
+
+    All it may ask for, when a dimension is known only from the data.
+    """
+    sizes = [output.cells.size for output in operator.data_outputs]
+    known = sum(size for size in sizes if size is not None)
+    return operator.requests.memory if None in sizes else -(-known // (1 << 20))
 
 
 def lines(definition: Definition) -> list[str]:

@@ -79,9 +79,11 @@ def start(tmp_path: Path) -> Iterator[Start]:
         folder: Path | None = None,
         gpus: tuple[int, ...] = (),
         grace: float = 1.0,
+        version: str = "0.4.0",
+        host_volumes: tuple[str, ...] = (),
     ) -> Job:
         shell = {"test/sh": ImageSettings(command=["/bin/sh"])}
-        text = f"api-version: 0.4.0\nname: test\noperators:\n{operators}"
+        text = f"api-version: {version}\nname: test\noperators:\n{operators}"
         definition = parse(text, "test.yaml")
         job_id = new_id()
         base = folder or tmp_path / job_id
@@ -102,7 +104,9 @@ def start(tmp_path: Path) -> Iterator[Start]:
         )
         report = Recorder()
         done: list[float] = []
-        executor = ProcessExecutor({**shell, **(images or {})}, limiter=limiter)
+        executor = ProcessExecutor(
+            {**shell, **(images or {})}, limiter=limiter, host_volumes=host_volumes
+        )
         handle = executor.start(run, report, lambda: done.append(time.time()))
         job = Job(run, report, handle, done)
         jobs.append(job)

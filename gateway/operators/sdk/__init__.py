@@ -19,6 +19,7 @@ environment. `run` maps what happens to the exit codes in `ExitCode`.
 from __future__ import annotations
 
 from gateway.operators.sdk.context import Context, Mount, parse_mounts
+from gateway.operators.sdk.data import Slot
 from gateway.operators.sdk.errors import ExitCode, InputRefusedError, OperatorError, UsageError
 from gateway.operators.sdk.identity import (
     Patient,
@@ -36,6 +37,7 @@ __all__ = [
     "Mount",
     "OperatorError",
     "Patient",
+    "Slot",
     "UsageError",
     "parse_mounts",
     "patient_of_dataset",

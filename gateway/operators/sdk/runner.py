@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gateway.operators.sdk.context import INPUTS, OUTPUTS, Context, Mount, parse_mounts
+from gateway.operators.sdk.data import DATA_INPUTS, DATA_OUTPUTS, parse_slots
 from gateway.operators.sdk.errors import ExitCode, OperatorError
 from gateway.operators.sdk.log import Log
 
@@ -100,6 +101,8 @@ def _context(parsed: argparse.Namespace, environ: Mapping[str, str], log: Log) -
         environ=environ,
         options=parsed,
         log=log,
+        data_inputs=parse_slots(environ.get(DATA_INPUTS, "")),
+        data_outputs=parse_slots(environ.get(DATA_OUTPUTS, "")),
     )
 
 
