@@ -10,6 +10,7 @@ from typing import Any
 
 import grpc
 import pytest
+import yaml
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
@@ -78,7 +79,7 @@ def test_what_is_not_there_is_told_in_band(api: Api, service: str, method: str, 
 
 def test_definitions_have_limits(api: Api) -> None:
     request = pipelines_pb2.PipelinesCreateRequest
-    big = [request(definition={"path": "p", "content": "#" * 900_000}) for _ in range(3)]
+    big = [request(definition={"path": "p", "content": "#" * 900_000}) for _ in range(2)]
     assert api.Pipelines.Create(*big).header.code == Code.LIMIT
     many = [request(definition={"path": str(n), "content": "a"}) for n in range(100)]
     assert api.Pipelines.Create(*many).header.code == Code.LIMIT
@@ -89,6 +90,32 @@ def test_definitions_have_limits(api: Api) -> None:
     answer = api.Pipelines.Create(definition={"path": "bomb", "content": bomb})
     assert answer.header.code == Code.INVALID
     assert len(answer.header.messages) <= 50
+
+
+def test_imports_come_with_the_definition(api: Api, definition: Callable[..., str]) -> None:
+    request = pipelines_pb2.PipelinesCreateRequest
+    whole = yaml.safe_load(definition("whole"))
+    part = yaml.safe_dump(
+        {"name": "part", **whole["operators"][0], "parameters": {"GREETING": "x"}}
+    )
+    text = yaml.safe_dump(
+        {
+            "api-version": "0.5.0",
+            "name": "imports",
+            "operators": [{"name": "first", "import": {"path": "part.yaml"}}],
+        }
+    )
+    files = [("pipeline.yaml", text), ("part.yaml", part)]
+    messages = [request(definition={"path": path, "content": content}) for path, content in files]
+    made = api.Pipelines.Create(*messages)
+    assert made.header.code == 0, made.header
+    answers = list(api.Pipelines.Details(pipeline_id=made.pipeline_id))
+    assert [(a.definition.path, a.definition.content) for a in answers] == files
+    assert [node.name for node in answers[0].dag] == ["first"]
+    alone = api.Pipelines.Create(messages[0])
+    assert alone.header.code == Code.INVALID
+    assert "part.yaml" in alone.header.messages[0]
+    assert api.Pipelines.Create(*messages, messages[1]).header.code == Code.EXISTS
 
 
 def test_an_update_leaves_jobs_alone(api: Api, definition: Callable[..., str]) -> None:
@@ -183,6 +210,7 @@ def test_a_model_is_unpacked_and_comes_back(
         ("evil", b"not an archive", Code.INVALID),
         ("evil", tarred(LAYOUT)[:2000], Code.INVALID),
     ],
+    ids=["name-up", "no-name", "tar-up", "zip-up", "no-layout", "no-archive", "cut-short"],
 )
 def test_bad_models_leave_nothing(api: Api, site: Site, name: str, data: bytes, code: int) -> None:
     answer = api.Models.UploadModel(details={"name": name}, data=data)
