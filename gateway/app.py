@@ -345,6 +345,7 @@ class Gateway:
             wakeups=self.wakeups,
             data_dir=self.folders.root,
             models=self.settings.models,
+            host_volumes=self.settings.host_volumes,
             space=self._space,
             jobs=self._job_creation(Capacity.of_machine(self.settings.resources)),
             gpus=no_gpus,

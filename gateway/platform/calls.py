@@ -20,7 +20,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from sqlalchemy.exc import SQLAlchemyError
 
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, Transient
 from gateway.platform.errors import Code, code_of, messages_of
 from gateway.platform.wire.common_pb2 import ResponseHeader
 
@@ -29,6 +29,12 @@ log = logging.getLogger(__name__)
 STALL_SECONDS = 120.0
 """A stream on which nothing moves for this long is ended."""
 LOOK_SECONDS = 5.0
+SETTLE_SECONDS = 0.002
+"""After the last message of a caller's stream, before it counts as complete.
+
+gRPC tells a stream that broke first as ended and then as cancelled; in between a truncated upload
+would look whole.
+"""
 
 Method = Callable[..., Any]
 
@@ -141,13 +147,22 @@ class _Served:
 
     def upload(self, requests: Iterator[Message], context: grpc.ServicerContext) -> Message:
         try:
-            answer: Message = self._function(self._streams.follow(requests, context))
+            answer: Message = self._function(self._whole(requests, context))
         except grpc.RpcError:
             # The caller went away in the middle: there is nobody to answer.
             raise
         except Exception as error:  # noqa: BLE001 - the task boundary: told and logged
             return self._failed(error)
         return answer
+
+    def _whole(
+        self, requests: Iterator[Message], context: grpc.ServicerContext
+    ) -> Iterator[Message]:
+        """A caller's messages; an error at their end when the caller is gone."""
+        yield from self._streams.follow(requests, context)
+        time.sleep(SETTLE_SECONDS)
+        if not context.is_active():
+            raise Transient("the stream broke before its end")
 
     def stream(self, request: Message, context: grpc.ServicerContext) -> Iterator[Message]:
         return self._streams.follow(self._answers(request, context), context)

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 from sqlalchemy.engine import Connection
 
-from gateway.config.document import MAX_BYTES
 from gateway.database.engine import Database
 from gateway.database.schema import pipelines as table
 from gateway.pipelines import lineage, registry
 from gateway.pipelines.model import Definition
+from gateway.pipelines.parse import parse
 from gateway.pipelines.registry import Pipeline, PipelineError
 from gateway.platform import convert, metadata
 from gateway.platform.errors import Code, PlatformError, invalid, limit, not_found
 from gateway.platform.wire import pipelines_pb2 as pb
 
+MOST_BYTES = 1024 * 1024
+"""Most bytes of one pipeline's files together."""
 MOST_FILES = 64
 """Most definition files of one pipeline."""
 DEFAULT_FILE = "pipeline.yaml"
@@ -29,8 +31,10 @@ _Request = TypeVar("_Request", pb.PipelinesCreateRequest, pb.PipelinesUpdateRequ
 class PipelinesService:
     """Keeps definitions; an id stays the same when its pipeline is updated."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, host_volumes: Sequence[str] = ()) -> None:
+        """``host_volumes`` are the folders of the machine that a definition may ask for."""
         self._database = database
+        self._host_volumes = host_volumes
 
     def create(self, requests: Iterator[pb.PipelinesCreateRequest]) -> pb.PipelinesCreateResponse:
         """Register a pipeline; a definition that is registered already gives the id it has."""
@@ -39,11 +43,19 @@ class PipelinesService:
         if first.pipeline_id.value:
             forced = convert.identified(first.pipeline_id, "pipeline")
         given = metadata.added({}, first.metadata)
-        path, text = _single(files)
+        path, text, imported = self._checked(files)
         with self._database.begin() as connection:
             if forced is not None and lineage.taken(connection, forced):
                 raise PlatformError(Code.EXISTS, f"the pipeline id {forced} is taken")
-            pipeline = registry.register(connection, text, path, pipeline_id=forced, metadata=given)
+            pipeline = registry.register(
+                connection,
+                text,
+                path,
+                files=imported,
+                host_volumes=self._host_volumes,
+                pipeline_id=forced,
+                metadata=given,
+            )
             missing = {k: v for k, v in given.items() if pipeline.metadata.get(k) != v}
             if missing:
                 metadata.add(connection, table, pipeline.id, missing, "pipeline")
@@ -55,10 +67,17 @@ class PipelinesService:
         """Give a pipeline a new version; jobs keep the one they were created with."""
         first, files = _gathered(requests)
         pipeline_id = convert.identified(first.pipeline_id, "pipeline")
-        path, text = _single(files)
+        path, text, imported = self._checked(files)
         with self._database.begin() as connection:
             newest(connection, pipeline_id)
-            lineage.update(connection, pipeline_id, text, path)
+            lineage.update(
+                connection,
+                pipeline_id,
+                text,
+                path,
+                files=imported,
+                host_volumes=self._host_volumes,
+            )
         return pb.PipelinesUpdateResponse(header=convert.ok())
 
     def details(self, request: pb.PipelinesDetailsRequest) -> Iterator[pb.PipelinesDetailsResponse]:
@@ -66,14 +85,16 @@ class PipelinesService:
         pipeline_id = convert.identified(request.pipeline_id, "pipeline")
         with self._database.read() as connection:
             pipeline = newest(connection, pipeline_id)
-        yield pb.PipelinesDetailsResponse(
-            header=convert.ok(),
-            pipeline_id=convert.identifier(pipeline.lineage),
-            name=pipeline.name,
-            definition=pb.PipelineDefinitionFile(path=pipeline.file, content=pipeline.text),
-            dag=_dag(pipeline.definition),
-            metadata=pipeline.metadata,
-        )
+        files = {pipeline.file: pipeline.text, **pipeline.files}
+        for number, (path, text) in enumerate(files.items()):
+            yield pb.PipelinesDetailsResponse(
+                header=convert.ok(),
+                pipeline_id=convert.identifier(pipeline.lineage),
+                name=pipeline.name,
+                definition=pb.PipelineDefinitionFile(path=path, content=text),
+                dag=_dag(pipeline.definition) if number == 0 else None,
+                metadata=pipeline.metadata if number == 0 else None,
+            )
 
     def list(self, _request: pb.PipelinesListRequest) -> Iterator[pb.PipelinesListResponse]:
         """Every pipeline in use, by name."""
@@ -121,6 +142,17 @@ class PipelinesService:
             header=convert.ok(), pipeline_id=convert.identifier(pipeline_id), metadata=left
         )
 
+    def _checked(self, files: Sequence[tuple[str, str]]) -> tuple[str, str, dict[str, str]]:
+        """Path and text of the pipeline, and what it imports; parsed outside any transaction."""
+        (path, text), *more = files
+        imported: dict[str, str] = {}
+        for name, content in more:
+            if name in imported or name == path:
+                raise PlatformError(Code.EXISTS, f"the definition file {name[:64]!r} came twice")
+            imported[name] = content
+        parse(text, path, imported, host_volumes=self._host_volumes)
+        return path, text, imported
+
 
 def newest(connection: Connection, pipeline_id: str) -> Pipeline:
     """The pipeline a caller knows by that id; :class:`PlatformError` when there is none."""
@@ -139,21 +171,13 @@ def _gathered(
     size = 0
     for request in requests:
         first = request if first is None else first
-        size += len(request.definition.content)
-        if size > MAX_BYTES or len(files) == MOST_FILES:
-            raise limit(f"a pipeline may have {MOST_FILES} files with {MAX_BYTES} bytes together")
+        size += len(request.definition.content.encode())
+        if size > MOST_BYTES or len(files) == MOST_FILES:
+            raise limit(f"a pipeline may have {MOST_FILES} files with {MOST_BYTES} bytes together")
         files.append((request.definition.path or DEFAULT_FILE, request.definition.content))
     if first is None:
         raise invalid("the stream held no definition")
     return first, files
-
-
-def _single(files: list[tuple[str, str]]) -> tuple[str, str]:
-    if len(files) > 1:
-        raise invalid(
-            f"the definition came in {len(files)} files; write it as one: imports are not resolved"
-        )
-    return files[0]
 
 
 def _dag(definition: Definition) -> Iterator[pb.PipelinesDetailsResponse.PipelineDagNode]:

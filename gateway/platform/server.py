@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +69,8 @@ class Platform:
     data_dir: Path
     models: Path
     """Model repository in Triton's layout."""
+    host_volumes: Sequence[str]
+    """Folders of the machine that a definition may ask for."""
     space: Space
     jobs: JobCreation
     gpus: Gpus
@@ -163,7 +165,7 @@ class PlatformServer:
             (payloads_pb2.DESCRIPTOR.services_by_name["Payloads"], payloads),
             (
                 pipelines_pb2.DESCRIPTOR.services_by_name["Pipelines"],
-                PipelinesService(platform.database),
+                PipelinesService(platform.database, platform.host_volumes),
             ),
             (
                 models_pb2.DESCRIPTOR.services_by_name["Models"],

@@ -100,7 +100,7 @@ def test_imports_come_with_the_definition(api: Api, definition: Callable[..., st
     )
     text = yaml.safe_dump(
         {
-            "api-version": "0.5.0",
+            "api-version": "0.4.0",
             "name": "imports",
             "operators": [{"name": "first", "import": {"path": "part.yaml"}}],
         }

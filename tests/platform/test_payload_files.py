@@ -132,20 +132,21 @@ def test_one_stream_is_one_file(api: Api, payload: str, site: Site) -> None:
 
 
 def test_a_cancelled_upload_leaves_nothing(api: Api, payload: str, site: Site) -> None:
-    going = threading.Event()
+    put(api, payload, "kept", b"whole")
+    for size in [1, 70_000, 3_000_000] * 8:
+        going = threading.Event()
 
-    def endless() -> Iterator[pb.PayloadsUploadRequest]:
-        for chunk in chunks(pb.PayloadsUploadRequest, payload, "big", b"x" * 10_000_000):
-            yield chunk
+        def endless(size: int = size, going: threading.Event = going) -> Iterator[Any]:
+            yield from chunks(pb.PayloadsUploadRequest, payload, "kept", b"x" * size)
             going.set()
-        threading.Event().wait(20)
+            threading.Event().wait(5)
 
-    call = api.Payloads.Upload.call.future(endless())
-    assert going.wait(10)
-    site.wait(lambda: uploads(site), 10)
-    call.cancel()
-    site.wait(lambda: not uploads(site), 10)
-    assert listed(api, payload) == []
+        call = api.Payloads.Upload.call.future(endless())
+        assert going.wait(10)
+        site.wait(lambda: uploads(site), 10)
+        call.cancel()
+        site.wait(lambda: not uploads(site), 10)
+    assert got(api, payload, "kept") == (0, b"whole")
 
 
 def test_a_cancelled_download_ends_on_the_server(api: Api, payload: str, site: Site) -> None:
