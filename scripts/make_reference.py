@@ -19,7 +19,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from reference import faces, keys, tables
+from reference import conformance, faces, keys, tables
 
 from gateway.pipelines import editor_schema
 
@@ -48,6 +48,13 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "reader-codes": tables.reader_codes,
     "shipped-operators": tables.shipped_operators,
     "folders": tables.folders,
+    "conformance-implementation": conformance.implementation,
+    "conformance-services": conformance.services,
+    "conformance-storage-classes": conformance.storage_classes,
+    "conformance-transfer-syntaxes": conformance.transfer_syntaxes,
+    "conformance-aborts": conformance.aborts,
+    "conformance-character-sets": conformance.character_sets,
+    "conformance-tls": conformance.tls_profile,
 }
 """Every block a page may hold."""
 
