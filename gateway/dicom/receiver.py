@@ -133,7 +133,14 @@ class Receiver:
         self.config = Told(start.config)
         self.verdicts = Verdicts()
         self.writer = LogWriter(
-            segments, board, start.receiver, after=start.after, power=power, wake=self._hint
+            segments,
+            board,
+            start.receiver,
+            after=start.after,
+            power=power,
+            wake=self._hint,
+            # Its successor begins another segment, after the parent brought in what is whole.
+            broken=lambda: os._exit(1),
         )
         associations = LoggedAssociations(self.writer, board)
         spool = LogSpool(

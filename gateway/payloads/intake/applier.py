@@ -54,6 +54,8 @@ class _Log:
     """One receiver's log on its way into the index."""
 
     reader: LogReader
+    applied: int
+    """Last sequence that is in the index."""
     synced: int
     """Last sequence whose files are durable."""
     open: set[str] = field(default_factory=set)
@@ -97,12 +99,12 @@ class Applier:
         segments = Segments(folder, segment_size) if segment_size else Segments(folder)
         with self._database.read() as connection:
             seq = apply.position(connection, receiver)
-        self._logs[receiver] = _Log(LogReader(segments, seq), seq)
+        self._logs[receiver] = _Log(LogReader(segments, seq), seq, seq)
         return folder
 
     def position(self, receiver: int) -> int:
         """Last record of ``receiver`` that is in the index."""
-        return self._logs[receiver].reader.after
+        return self._logs[receiver].applied
 
     def mend(self, receiver: int, wanted: Callable[[str], bool]) -> int:
         """Make files again that a power cut took although they are indexed; returns how many.
@@ -112,7 +114,7 @@ class Applier:
         reader = self._logs[receiver].reader
         mended = 0
         for record in reader.all():
-            if record.seq > reader.after or record.header.kind not in _WITH_FILE:
+            if record.seq > self._logs[receiver].applied or record.header.kind not in _WITH_FILE:
                 continue
             if wanted(record.meta["p"]):
                 mended += self._files.mend(record, reader.segments)
@@ -131,7 +133,7 @@ class Applier:
             while batch := self._read(entry, None):
                 self._apply(receiver, entry, batch)
             self._free(receiver, entry, everything=True)
-            return entry.reader.after
+            return entry.applied
 
     @property
     def busy(self) -> bool:
@@ -174,7 +176,7 @@ class Applier:
         for receiver in self._logs:
             self._board.sleeping(receiver)
         # Published before the receiver could see that a hint is wanted: no hint will come.
-        if any(self._board.visible(r) > e.reader.after for r, e in self._logs.items()):
+        if any(self._board.visible(r) > e.applied for r, e in self._logs.items()):
             return
         if self._hint.wait(_PATIENCE):
             self._hint.clear()
@@ -207,7 +209,8 @@ class Applier:
         """After a fault, go on where the index says: a commit may have got through."""
         if entry.unsure:
             with self._database.read() as connection:
-                entry.reader.rewind(apply.position(connection, receiver))
+                entry.applied = apply.position(connection, receiver)
+            entry.reader.rewind(entry.applied)
             entry.unsure = False
 
     def _read(self, entry: _Log, visible: int | None) -> list[Record]:
@@ -232,6 +235,7 @@ class Applier:
             if record.header.kind in _WITH_FILE:
                 self._files.make(record, entry.reader.segments)
         self._index(receiver, batch)
+        entry.applied = batch[-1].seq
         entry.used += sum(record.header.length for record in batch)
         self._note(entry, batch)
 
@@ -295,8 +299,8 @@ class Applier:
             room = entry.reader.segments.size * (1 if idle else MAX_SEGMENTS // 2)
             if entry.used and (everything or entry.used > room):
                 sync_everything(self._folders.root)
-                entry.synced, entry.used = entry.reader.after, 0
+                entry.synced, entry.used = entry.applied, 0
         else:
-            entry.synced, entry.used = entry.reader.after, 0
+            entry.synced, entry.used = entry.applied, 0
         if entry.synced > self._board.recycled(receiver):
             self._board.recycle(receiver, entry.synced)

@@ -56,8 +56,17 @@ class Segments:
         """Make segment ``number``: every block written, name and length durable."""
         path = self._path(number)
         temporary = path.with_suffix(".new")
+        try:
+            self._fill(temporary)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
+        temporary.rename(path)
+        sync_folder(self.folder)
+
+    def _fill(self, path: Path) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-        descriptor = os.open(temporary, flags, 0o600)
+        descriptor = os.open(path, flags, 0o600)
         try:
             left = self.size
             while left:
@@ -65,8 +74,6 @@ class Segments:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        temporary.rename(path)
-        sync_folder(self.folder)
 
     def sync(self) -> None:
         """Flush every segment: what a killed writer left in the page cache becomes durable."""

@@ -34,7 +34,7 @@ from gateway.payloads.folders import Folders, sync_folder
 from gateway.payloads.head import Head, Unusable, read_head
 from gateway.payloads.intake.format import Kind
 from gateway.payloads.intake.verdicts import Verdicts
-from gateway.payloads.intake.writer import LogWriter
+from gateway.payloads.intake.writer import LogWriter, Unflushed
 from gateway.payloads.lean import lean_head
 from gateway.payloads.receiving import Arrival, Incoming, Outcome, Status
 from gateway.payloads.space import Space
@@ -240,7 +240,12 @@ class _Receiving:
     def append(self, kind: Kind, meta: dict[str, Any]) -> None:
         """Write the record."""
         if self._part is not None:
-            self._spool.writer.append(kind, meta)
+            try:
+                self._spool.writer.append(kind, meta)
+            except Unflushed:
+                # The record may be applied after all: then its part must be there.
+                self._part = None
+                raise
             return
         data = self._view[: self.size]
         digest = xxhash.xxh3_128_digest(data)

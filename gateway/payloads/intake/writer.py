@@ -30,6 +30,10 @@ _PADDING = bytes(4096)
 _NO_DATA = memoryview(b"")
 
 
+class Unflushed(OSError):
+    """A record is written but not known to be on disk: it may be applied, or be lost."""
+
+
 class LogWriter:
     """The only writer of one receiver's log; every method may be called from any thread."""
 
@@ -42,18 +46,22 @@ class LogWriter:
         after: int,
         power: bool,
         wake: Callable[[], None],
+        broken: Callable[[], None] = lambda: None,
         full_seconds: float = FULL_SECONDS,
     ) -> None:
         """Go on after sequence ``after``; everything up to it is applied and recycled.
 
         ``power``: flush each record before it is published.  ``wake`` is called when the applier
-        asked for a hint.
+        asked for a hint, ``broken`` when a flush failed: what was written since the last one may
+        never reach the disk although a later flush succeeds, so nothing is appended after it.
         """
         self._segments = segments
         self._board = board
         self.receiver = receiver
         self._power = power
         self._wake = wake
+        self._broken = broken
+        self._usable = True
         self._full_seconds = full_seconds
         self._seq = after
         self._lock = threading.Lock()
@@ -80,23 +88,22 @@ class LogWriter:
         prefix: bytes = b"",
         data: memoryview = _NO_DATA,
         digest: bytes = b"",
-        before: Callable[[int], None] | None = None,
     ) -> int:
         """Write a record and make it as durable as promised; returns its sequence.
 
-        ``before`` is told the sequence before anybody can read the record.  Raises OSError when
-        the disk fails, with ENOSPC when the applier frees no segment in time.
+        Raises OSError when the disk fails, with ENOSPC when the applier frees no segment in time;
+        :class:`Unflushed` when the record may be there after all.
         """
         point("log.appended.before")
         with self._lock:
+            if not self._usable:
+                raise OSError(errno.EIO, "the log could not be flushed")
             seq = self._seq + 1
             head = encode(kind, seq, meta, prefix, len(data), digest)
             length = len(head) + len(data)
             pad = padding(length)
             if self._offset + length + pad > self._segments.size:
                 self._switch()
-            if before is not None:
-                before(seq)
             self._write([head, data, _PADDING[:pad]], length + pad)
             self._offset += length + pad
             self._seq = seq
@@ -157,10 +164,10 @@ class LogWriter:
         try:
             for descriptor in dirty:
                 os.fdatasync(descriptor)
-        except OSError:
-            with self._lock:
-                self._dirty |= dirty
-            raise
+        except OSError as error:
+            self._usable = False
+            self._broken()
+            raise Unflushed(error.errno, error.strerror) from error
         return reached
 
     def _switch(self) -> None:
