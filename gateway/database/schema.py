@@ -97,7 +97,7 @@ instances = Table(
     Column("association_id", Id, nullable=False),
     Column("path", Text, nullable=False, comment="relative to data-dir"),
     Column("size", BigInteger, nullable=False, comment="bytes of the data set"),
-    Column("digest", String(64), nullable=False, comment="XXH3-128 of the data set's bytes as sent"),
+    Column("digest", String(64), nullable=False, comment="XXH3-128 of the bytes as sent"),
     Column("kind", State, nullable=False, comment="RECEIVED, or RETURNED = our own came back"),
     Column("state", State, nullable=False, comment="STORED REPLACED DELETED"),
     Column("geometry", JSON, comment="position, orientation, spacing, number; null if absent"),

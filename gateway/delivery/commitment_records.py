@@ -46,7 +46,7 @@ def fail(connection: Connection, result_id: str, reason: str) -> None:
     move(
         connection,
         result_id,
-        Event.FAIL,
+        Event.DISOWN,
         reason=reason,
         commitment=Commitment.FAILED,
         commitment_at=None,

@@ -141,7 +141,7 @@ def _resend(
     move(
         connection,
         row.id,
-        Event.POSTPONE,
+        Event.RESEND,
         reason=f"sent again: {text}",
         next_at=time.time() + policy.backoff.wait(times + 1),
         commitment=None,

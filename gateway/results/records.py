@@ -19,6 +19,8 @@ _KINDS = {
     Event.FAIL: Kind.RESULT_FAILED,
     Event.RETRY: Kind.RESULT_RETRIED,
     Event.COMMIT: Kind.RESULT_COMMITTED,
+    Event.RESEND: Kind.RESULT_WAITING,
+    Event.DISOWN: Kind.RESULT_FAILED,
 }
 
 

@@ -60,6 +60,10 @@ class Event(StrEnum):
     """A person wants another try now."""
     COMMIT = "commit"
     """The destination confirmed that it keeps it."""
+    RESEND = "resend"
+    """The destination says that it does not have what was delivered."""
+    DISOWN = "disown"
+    """The destination does not commit to what was delivered, and another try would not help."""
 
 
 TRANSITIONS: Mapping[tuple[State, Event], State] = MappingProxyType(
@@ -81,8 +85,9 @@ TRANSITIONS: Mapping[tuple[State, Event], State] = MappingProxyType(
         (State.WAITING, Event.RETRY): State.PENDING,
         (State.FAILED, Event.RETRY): State.PENDING,
         (State.DELIVERED, Event.COMMIT): State.COMMITTED,
-        (State.DELIVERED, Event.POSTPONE): State.WAITING,
-        (State.DELIVERED, Event.FAIL): State.FAILED,
+        # Not POSTPONE and FAIL: who carries a task must not take back that it arrived.
+        (State.DELIVERED, Event.RESEND): State.WAITING,
+        (State.DELIVERED, Event.DISOWN): State.FAILED,
         (State.FAILED, Event.COMMIT): State.COMMITTED,
     }
 )
