@@ -104,16 +104,25 @@ def explain(
         tell(item)
 
 
-def doctor(config_file: Config = None, as_json: Json = False) -> None:
+def doctor(
+    config_file: Config = None,
+    as_json: Json = False,
+    rebuild_index: Annotated[
+        bool,
+        typer.Option("--rebuild-index", help="Index every stored file that the index lacks."),
+    ] = False,
+) -> None:
     """Check ports, disk, database, destinations (C-ECHO), executor and GPUs; a line each.
 
-    Exits with 1 when there is a problem. Changes nothing; may run beside a running gateway.
+    Exits with 1 when there is a problem. Changes nothing and may run beside a running gateway;
+    with --rebuild-index no gateway may run, and the index is made again from the stored files.
     """
     from gateway.cli import show
     from gateway.cli.doctor import examine
     from gateway.cli.errors import FAILURE
+    from gateway.cli.rebuilding import rebuild_index as rebuilt
 
-    findings = list(examine(config_file))
+    findings = list(rebuilt(config_file) if rebuild_index else examine(config_file))
     if as_json:
         show.as_json([finding.body() for finding in findings])
     else:

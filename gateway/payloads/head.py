@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from gateway.errors import Permanent
 from gateway.payloads.inflate import beginning
+from gateway.payloads.receiving import Arrival
 
 if TYPE_CHECKING:
     import pydicom
@@ -85,6 +86,15 @@ def read_head(source: Path | BinaryIO) -> Head:
         # The parser meets bytes of strangers: whatever it raises means "cannot be understood".
         log.warning("data set cannot be parsed", extra={"error": type(error).__name__})
         raise Unusable(f"cannot be parsed up to its UIDs ({type(error).__name__})") from error
+
+
+def agreeing(head: Head, arrival: Arrival) -> Head:
+    """Refuse a data set that is not the instance its command announced (PS3.7 9.3.1.1)."""
+    if head.sop_instance_uid != arrival.sop_instance_uid:
+        raise Unusable("SOPInstanceUID differs between command and data set")
+    if head.sop_class_uid != arrival.sop_class_uid:
+        raise Unusable("SOPClassUID differs between command and data set")
+    return head
 
 
 def _head(ds: pydicom.Dataset) -> Head:

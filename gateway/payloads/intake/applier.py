@@ -130,8 +130,15 @@ class Applier:
             entry.reader.segments.sync()
             entry.unsure = True
             self._look_up(receiver, entry)
-            while batch := self._read(entry, None):
-                self._apply(receiver, entry, batch)
+            while True:
+                while batch := self._read(entry, None):
+                    self._apply(receiver, entry, batch)
+                # Behind a gap lies what an older index knew: it was restored, or is new.
+                beyond = entry.reader.beyond()
+                if beyond is None:
+                    break
+                log.warning("a gap in the log", extra={"after": entry.applied, "next": beyond})
+                entry.reader.rewind(beyond - 1)
             self._free(receiver, entry, everything=True)
             return entry.applied
 

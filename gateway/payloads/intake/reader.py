@@ -56,6 +56,10 @@ class LogReader:
         for number in self.segments.numbers():
             yield from self._walk(number)
 
+    def beyond(self) -> int | None:
+        """The lowest sequence of a whole record that is higher than any read, if there is one."""
+        return min((r.seq for r in self.all() if r.seq > self.after), default=None)
+
     def verify(self, record: Record) -> None:
         """Raise :class:`Torn` unless the record's data agrees with its digest."""
         if not record.header.data_length:

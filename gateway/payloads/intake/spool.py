@@ -31,7 +31,7 @@ from gateway.config.applications import Application
 from gateway.config.live import CurrentConfig
 from gateway.payloads.filemeta import file_meta
 from gateway.payloads.folders import Folders, sync_folder
-from gateway.payloads.head import Head, Unusable, read_head
+from gateway.payloads.head import Head, Unusable, agreeing, read_head
 from gateway.payloads.intake.format import Kind
 from gateway.payloads.intake.verdicts import Verdicts
 from gateway.payloads.intake.writer import LogWriter, Unflushed
@@ -128,7 +128,7 @@ class LogSpool:
     def _finish(self, receiving: _Receiving) -> Outcome:
         meta = receiving.meta()
         try:
-            head = _agreeing(receiving.head(), receiving.arrival)
+            head = agreeing(receiving.head(), receiving.arrival)
         except Unusable as fault:
             receiving.settle(sync=self.power)
             meta |= {"p": f"quarantine/{receiving.id}.dcm", "r": str(fault)}
@@ -148,15 +148,6 @@ class LogSpool:
 
 def _who(arrival: Arrival) -> dict[str, str]:
     return {"association_id": arrival.association_id}
-
-
-def _agreeing(head: Head, arrival: Arrival) -> Head:
-    """Refuse a data set that is not the instance its command announced (PS3.7 9.3.1.1)."""
-    if head.sop_instance_uid != arrival.sop_instance_uid:
-        raise Unusable("SOPInstanceUID differs between command and data set")
-    if head.sop_class_uid != arrival.sop_class_uid:
-        raise Unusable("SOPClassUID differs between command and data set")
-    return head
 
 
 class _Receiving:

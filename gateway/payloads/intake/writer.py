@@ -30,7 +30,7 @@ _PADDING = bytes(4096)
 _NO_DATA = memoryview(b"")
 
 
-class Unflushed(OSError):
+class Unflushed(OSError):  # noqa: N818 - a state of the record, read as "raise Unflushed"
     """A record is written but not known to be on disk: it may be applied, or be lost."""
 
 
