@@ -62,11 +62,13 @@ def test_every_uid_of_the_dictionary_is_answered_as_the_page_says(station: Stati
 
 
 def test_every_transfer_syntax_is_taken_for_storage(station: Station) -> None:
-    stated = [uid for _, uid, received, *_ in rows("conformance-transfer-syntaxes")]
-    known = {uid for uid, (_, what, *_) in UID_dictionary.items() if what == "Transfer Syntax"}
-    assert set(stated) == known
-    accepted = proposed(station, [(CT, [uid]) for uid in stated])
-    assert [accepted[i] for i in range(len(stated))] == stated
+    stated = {uid for _, uid, received, *_ in rows("conformance-transfer-syntaxes")}
+    # pynetdicom, where it is imported, adds syntaxes younger than the dictionary: taken as well.
+    known = [uid for uid, (_, what, *_) in UID_dictionary.items() if what == "Transfer Syntax"]
+    assert stated <= set(known)
+    assert len(stated) > 50
+    accepted = proposed(station, [(CT, [uid]) for uid in known])
+    assert [accepted[i] for i in range(len(known))] == known
 
 
 def test_private_and_unknown_uids_are_taken(station: Station) -> None:
