@@ -288,7 +288,7 @@ jobs = Table(
     Index(None, "created_at", "id"),
     Index(None, "status", "created_at", "id"),
     Index(None, "pipeline_id", "created_at", "id"),
-    Index(None, "stopped_at"),
+    Index(None, "stopped_at", "id"),
     Index(None, "received_payload_id"),
 )
 

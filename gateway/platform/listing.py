@@ -84,7 +84,7 @@ class Filter:
 
 
 def pages(database: Database, wanted: Filter) -> Iterator[list[pb.JobsListResponse]]:
-    """The jobs that ``wanted`` lets through, newest first."""
+    """The jobs that ``wanted`` lets through, newest first; by their end if it asks for that."""
     last: Row[Any] | None = None
     lineages: dict[str, str] = {}
     while True:
@@ -99,11 +99,14 @@ def pages(database: Database, wanted: Filter) -> Iterator[list[pb.JobsListRespon
 
 def _page(connection: Connection, wanted: Filter, last: Row[Any] | None) -> list[Row[Any]]:
     conditions = wanted.where(connection)
+    # The order of an index that the condition can use: else every job would be looked at.
+    by = jobs.c.created_at if wanted.completed_before is None else jobs.c.stopped_at
     if last is not None:
-        place = sa.tuple_(jobs.c.created_at, jobs.c.id)
-        conditions.append(place < sa.tuple_(sa.literal(last.created_at), sa.literal(last.id)))
+        place = sa.tuple_(by, jobs.c.id)
+        reached = sa.tuple_(sa.literal(getattr(last, by.name)), sa.literal(last.id))
+        conditions.append(place < reached)
     query = sa.select(*_COLUMNS).where(*conditions)
-    query = query.order_by(jobs.c.created_at.desc(), jobs.c.id.desc()).limit(PAGE)
+    query = query.order_by(by.desc(), jobs.c.id.desc()).limit(PAGE)
     return list(connection.execute(query))
 
 

@@ -71,16 +71,12 @@ class PayloadsService:
         """The bytes of a file; every message carries its details."""
         payload = self._find(convert.identified(request.payload_id, "payload"))
         opened = self._tree.open(payload.id, parts(request.name))
-        try:
-            details = _file(opened.file)
-            read = 0
-            while data := os.read(opened.descriptor, self._chunk_bytes):
-                read += len(data)
-                yield pb.PayloadsDownloadResponse(header=convert.ok(), details=details, data=data)
-            if not read:
-                yield pb.PayloadsDownloadResponse(header=convert.ok(), details=details)
-        finally:
-            os.close(opened.descriptor)
+        with os.fdopen(opened.descriptor, "rb", buffering=0) as file:
+            header, details = convert.ok(), _file(opened.file)
+            data = file.read(self._chunk_bytes)
+            yield pb.PayloadsDownloadResponse(header=header, details=details, data=data)
+            while data := file.read(self._chunk_bytes):
+                yield pb.PayloadsDownloadResponse(header=header, details=details, data=data)
 
     def upload(self, requests: Iterator[pb.PayloadsUploadRequest]) -> pb.PayloadsUploadResponse:
         """Receive one file; it is there, whole and durable, when this answers.
