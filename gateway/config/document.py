@@ -28,6 +28,9 @@ MAX_NODES = 200_000
 MAX_DEPTH = 60
 """Deepest nesting of lists and mappings."""
 
+# In C where it was built with libyaml: many times faster, and a hostile document is long.
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 Key = tuple[str | int, ...]
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -107,7 +110,8 @@ def parse(text: str, file: str) -> Document:
     if len(text) > MAX_BYTES:
         raise ConfigError([Fault(file, None, "", f"larger than {MAX_BYTES} characters")])
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        _probe(text, file)
+        node = yaml.compose(text, Loader=_LOADER)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else None
@@ -118,6 +122,27 @@ def parse(text: str, file: str) -> Document:
     builder = _Builder(file)
     data = None if node is None else builder.build(node, (), 0)
     return Document(file, data, builder.lines, hashlib.sha256(text.encode()).hexdigest())
+
+
+def _probe(text: str, file: str) -> None:
+    """Refuse what is nested too deep, or too large, before nodes are made of it.
+
+    The composer in C recurses without a check: deep nesting would end the process.
+    """
+    depth = 0
+    for count, event in enumerate(yaml.parse(text, Loader=_LOADER)):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        message = None
+        if depth > MAX_DEPTH + 1:
+            message = f"nested deeper than {MAX_DEPTH} levels"
+        elif count > 3 * MAX_NODES + 4:  # a key, a start and an end for each value
+            message = f"more than {MAX_NODES} values"
+        if message is not None:
+            mark = event.start_mark
+            raise ConfigError([Fault(file, mark.line + 1 if mark else None, "", message)])
 
 
 class _Builder:

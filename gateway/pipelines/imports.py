@@ -18,11 +18,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from gateway.config.document import ConfigError, Document, Fault, Key, validate
+from gateway.config.document import MAX_NODES, ConfigError, Document, Fault, Key, validate
 from gateway.pipelines.composed import Composed, Part
 from gateway.pipelines.shape import ImportShape, ParametersShape
 from gateway.pipelines.sources import NotFoundError, Sources, plain
-from gateway.pipelines.template import JOB_ID, Filler
+from gateway.pipelines.template import JOB_ID, Budget, Filler
 
 MAX_DEPTH = 8
 """Most files that may import each other in a chain."""
@@ -71,6 +71,8 @@ class _Expansion:
         self._sources = sources
         self._outer = outer
         self._count = 0
+        self._values = 0
+        self._budget = Budget()
 
     def entry(
         self, document: Document, key: Key, item: Any, trail: tuple[str, ...]
@@ -140,6 +142,10 @@ class _Expansion:
             raise ConfigError([document.fault(at, f"the imports go in a circle: {circle}")])
         if len(trail) > MAX_DEPTH:
             raise ConfigError([document.fault(at, f"imports nested deeper than {MAX_DEPTH}")])
+        self._values += len(inner.lines)
+        if self._values > MAX_NODES:
+            message = f"imports make the definition larger than {MAX_NODES} values"
+            raise ConfigError([document.fault(at, message)])
         if not isinstance(inner.data, dict):
             raise ConfigError([inner.fault((), "must be a mapping, the keys of one operator")])
         if "operators" in inner.data:
@@ -181,7 +187,7 @@ class _Expansion:
         values: Mapping[str, str],
         outer: Collection[str],
     ) -> dict[str, Any]:
-        filler = Filler(document, values, outer)
+        filler = Filler(document, values, outer, self._budget)
         fresh = {k: filler.fill((*key, k), v) for k, v in data.items()}
         if filler.faults:
             raise ConfigError(filler.faults)

@@ -67,21 +67,39 @@ def _strange(
     return faults
 
 
+class Budget:
+    """Characters that placeholders may still add to a definition."""
+
+    def __init__(self) -> None:
+        self.told = False
+        """True once a fault says that nothing is left."""
+        self._left = MAX_BYTES
+
+    def spend(self, characters: int) -> bool:
+        """Take ``characters`` off; False when they are more than is left."""
+        self._left -= characters
+        return self._left >= 0
+
+
 class Filler:
     """Replaces placeholders in values of one document and collects what is wrong with them.
 
-    Names in ``outer`` are left as they are, for whoever fills them later.  All texts together may
-    grow to :data:`~gateway.config.document.MAX_BYTES` characters.
+    Names in ``outer`` are left as they are, for whoever fills them later.  ``budget`` bounds what
+    all values together add; fillers of one definition share it.
     """
 
     def __init__(
-        self, document: Document, values: Mapping[str, str], outer: Collection[str] = ()
+        self,
+        document: Document,
+        values: Mapping[str, str],
+        outer: Collection[str] = (),
+        budget: Budget | None = None,
     ) -> None:
         self.faults: list[Fault] = []
         self._document = document
         self._values = values
         self._outer = frozenset(outer)
-        self._left = MAX_BYTES
+        self._budget = budget or Budget()
 
     def fill(self, key: Key, value: Any) -> Any:
         """``value``, which stands at ``key``, with its placeholders replaced at every depth."""
@@ -108,10 +126,10 @@ class Filler:
         return ""
 
     def _spent(self, key: Key, value: str) -> str:
-        before, self._left = self._left, self._left - len(value)
-        if self._left >= 0:
+        if self._budget.spend(len(value)):
             return value
-        if before >= 0:
+        if not self._budget.told:
+            self._budget.told = True
             message = f"placeholders make the definition larger than {MAX_BYTES} characters"
             self.faults.append(self._document.fault(key, message))
         return ""

@@ -101,7 +101,9 @@ def test_an_empty_document_is_an_empty_mapping() -> None:
         ("a: 1\n---\nb: 2\n", 2, "is not YAML"),
         ("a: \x07\n", None, "is not YAML"),
         ("[" * (MAX_DEPTH + 5) + "]" * (MAX_DEPTH + 5), 1, "nested deeper"),
-        ("[" * 20_000, None, "is not YAML"),
+        ("[" * 20_000, 1, "nested deeper"),
+        ("{a: " * 500_000, 1, "nested deeper"),
+        ("- " * 1_000_000, 1, "nested deeper"),
     ],
 )
 def test_what_is_no_document_is_a_fault(text: str, line: int | None, message: str) -> None:

@@ -1031,6 +1031,19 @@ IMPORTS = [
     ),
 ]
 
+WIDE = OP + "variables:\n" + "".join(f"  V{n}: 1\n" for n in range(25_000))
+MANY = "\n- ".join(f"{{name: o{n}, import: {{path: r.yaml}}}}" for n in range(8))
+IMPORTS.append(
+    _imported(
+        "a bomb of imports",
+        MANY,
+        f"{P}:11",
+        "operators[7].import.path",
+        "larger than 200000 values",
+        r=WIDE,
+    )
+)
+
 ALL = [
     *LANGUAGE, *OPERATORS, *FOLDERS, *TEMPLATES, *TYPES, *SERVICES, *IMPORTS,
 ]  # fmt: skip
