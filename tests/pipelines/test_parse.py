@@ -7,7 +7,7 @@ import pytest
 
 from gateway.config.document import ConfigError
 from gateway.pipelines.model import Input, Output, Requests
-from gateway.pipelines.orchestration import note
+from gateway.pipelines.orchestration import note, notes
 from gateway.pipelines.parse import parse, resolve
 
 FULL = """\
@@ -196,6 +196,18 @@ def test_older_language_runs_on_the_configured_engine_and_says_so():
     assert note(parse(FULL, "p.yaml"), "process") is None
     argo = parse(FULL.replace("orchestrator: Clara", "orchestrator: Argo"), "p.yaml")
     assert "orchestrator Argo" in note(argo, "container")
+
+
+def test_models_ahead_of_their_version_are_taken_with_a_note():
+    early = parse(op("models: [{name: lung}]"), "p.yaml")
+    assert early.operators[0].models == ("lung",)
+    (text,) = notes(early, "process")
+    assert "models, which came with 0.6.0; the definition says 0.4.0" in text
+    assert (
+        notes(parse(op("models: [{name: lung}]").replace("0.4.0", "0.6.0"), "p"), "process") == ()
+    )
+    old = parse(op("output: [{path: /o}]").replace("0.4.0", "0.2.0"), "p.yaml")
+    assert "api-version 0.2.0" in notes(old, "process")[0]
 
 
 def test_definitions_that_ship_are_sound():
