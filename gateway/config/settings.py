@@ -15,7 +15,9 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field
 
+from gateway.config import grpc as grpc_settings
 from gateway.config.document import ConfigError, Document, Fault, dotted, read, validate
+from gateway.config.grpc import GrpcSettings
 from gateway.config.model import Settings
 from gateway.config.tls import TlsSettings, faults
 
@@ -94,21 +96,6 @@ class RetentionSettings(Settings):
     """Payloads with a failed job or result."""
     unmatched_hours: Hours = 72
     """Payloads that no rule matched."""
-
-
-class GrpcSettings(Settings):
-    """The platform API."""
-
-    bind: str = "127.0.0.1"
-    """Address the server binds."""
-    port: Port = 50051
-    """TCP port; 0 = any free port."""
-    max_calls: Annotated[int, Field(ge=4, le=1024)] = 64
-    """Calls and streams at once; one more is answered RESOURCE_EXHAUSTED."""
-    stall_seconds: Seconds = 120
-    """A stream on which nothing moves for this long is ended."""
-    download_chunk_kb: Annotated[int, Field(ge=1, le=4000)] = 1024
-    """How much of a file one message of a download carries, in KiB."""
 
 
 class HttpSettings(Settings):
@@ -219,6 +206,7 @@ _PATHS: tuple[tuple[str, ...], ...] = (
     ("data-dir",), ("ae-config",), ("pipelines",), ("models",), ("common-dir",),
     ("dicom", "tls", "certificate"), ("dicom", "tls", "key"), ("dicom", "tls", "client-ca"),
     ("dicom", "tls", "destination-ca"),
+    ("grpc", "tls", "certificate"), ("grpc", "tls", "key"), ("grpc", "tls", "client-ca"),
     ("container", "socket"), ("kubernetes", "kubeconfig"),
 )  # fmt: skip
 
@@ -259,6 +247,10 @@ def _usable(found: GatewaySettings, document: Document) -> GatewaySettings:
     """``found``, if the certificates it names can be used; else :class:`ConfigError`."""
     unusable = [
         document.fault(("dicom", "tls", fault.key), str(fault)) for fault in faults(found.dicom.tls)
+    ]
+    unusable += [
+        document.fault(("grpc", "tls", key), message)
+        for key, message in grpc_settings.faults(found.grpc)
     ]
     if unusable:
         raise ConfigError(unusable)

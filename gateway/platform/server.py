@@ -13,7 +13,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from gateway.config.settings import GrpcSettings
+from gateway.config.grpc import GrpcSettings, GrpcTlsSettings
 from gateway.database.engine import Database
 from gateway.errors import Permanent
 from gateway.events.wake import Wakeups
@@ -28,6 +28,7 @@ from gateway.platform.models import ModelsService
 from gateway.platform.payloads import PayloadsService
 from gateway.platform.pipelines import PipelinesService
 from gateway.platform.records import Locks
+from gateway.platform.tokens import Tokens
 from gateway.platform.tree import Tree
 from gateway.platform.wire import (
     clara_pb2,
@@ -132,8 +133,9 @@ class PlatformServer:
     def _add(self, settings: GrpcSettings) -> None:
         """Add every service, and tell health and reflection of it."""
         services = self._services(settings)
+        guard = Tokens(settings.tokens) if settings.tokens else None
         for service, servicer in services:
-            handler = calls.handler(service, servicer, self._streams, None)
+            handler = calls.handler(service, servicer, self._streams, guard)
             self._server.add_generic_rpc_handlers((handler,))
             self._health.set(service.full_name, health_pb2.HealthCheckResponse.SERVING)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
@@ -176,10 +178,27 @@ class PlatformServer:
 
     def _bind(self, settings: GrpcSettings) -> int:
         host = f"[{settings.bind}]" if ":" in settings.bind else settings.bind
+        address = f"{host}:{settings.port}"
+        credentials = _credentials(settings.tls)
         try:
-            port = self._server.add_insecure_port(f"{host}:{settings.port}")
+            if credentials is None:
+                port = self._server.add_insecure_port(address)
+            else:
+                port = self._server.add_secure_port(address, credentials)
         except RuntimeError as error:
-            raise GrpcError(f"gRPC cannot listen on {host}:{settings.port}") from error
+            raise GrpcError(f"gRPC cannot listen on {address}") from error
         if port == 0:
-            raise GrpcError(f"gRPC cannot listen on {host}:{settings.port}")
+            raise GrpcError(f"gRPC cannot listen on {address}")
         return port
+
+
+def _credentials(tls: GrpcTlsSettings) -> grpc.ServerCredentials | None:
+    """What the server shows and asks for; None = no TLS.  The files were checked at start."""
+    if tls.certificate is None or tls.key is None:
+        return None
+    authorities = None if tls.client_ca is None else tls.client_ca.read_bytes()
+    return grpc.ssl_server_credentials(
+        [(tls.key.read_bytes(), tls.certificate.read_bytes())],
+        root_certificates=authorities,
+        require_client_auth=authorities is not None,
+    )
