@@ -49,6 +49,7 @@ def kill_often(tmp_path: Path, count: int, seed: int, durability: str) -> int:
     try:
         for number in range(count):
             time.sleep(chance.uniform(0.05, 1.5))
+            assert not site.dead, "the gateway ended by itself"
             if number % 2:
                 chance.choice(receivers(site) or [psutil.Process(site.process.pid)]).kill()
                 if not site.dead:
