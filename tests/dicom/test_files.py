@@ -124,3 +124,11 @@ def test_real_files_agree_with_pydicom(unpacked: Callable[[str], list[Path]]) ->
             assert instance.transfer_syntax_uid == ds.file_meta.TransferSyntaxUID
             read += 1
     assert read > 30
+
+
+def test_what_no_parser_understands_is_no_instance(tmp_path: Path) -> None:
+    # Found by fuzzing: a group length of a wrong size, and no transfer syntax.
+    path = tmp_path / "odd.dcm"
+    path.write_bytes(bytes(128) + b"DICM\x02\x00\x00\x00UL\x06\x00abcdef" + bytes(range(200)))
+    with pytest.raises(NotDicom):
+        read_instance(path)

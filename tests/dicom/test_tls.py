@@ -380,3 +380,27 @@ def test_a_destination_uses_the_gateways_own_certificate(secured: Station, pki: 
     assert last(secured).certificate == "gateway"
     plain = destination.model_copy(update={"tls": False})
     assert Peer.of(plain, own).tls is None
+
+
+def test_stalled_handshakes_keep_no_modality_out(
+    stations: Callable[..., Station], pki: Pki
+) -> None:
+    station = stations(settings=pki.settings() | {"max_associations": 1}, limits=Limits())
+    outgoing = ssl.MemoryBIO()
+    client = caller_context(pki.calling(pki.scanner)).wrap_bio(ssl.MemoryBIO(), outgoing)
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    hello = outgoing.read()
+    stalled = [Parrot(station.scp.tls_port) for _ in range(50)]
+    for parrot in stalled:
+        parrot.say(hello)
+    end = time.monotonic() + 5
+    while len(station.scp._threads) < 33 and time.monotonic() < end:
+        time.sleep(0.01)
+    began = time.monotonic()
+    for tls in (None, pki.calling(pki.scanner)):
+        to = station.peer() if tls is None else peer(station, tls)
+        echo(to, RequestorTimeouts(5, 5, 5, 5, 5))
+    assert time.monotonic() - began < 5
+    for parrot in stalled:
+        parrot.close()

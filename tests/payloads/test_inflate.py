@@ -64,3 +64,10 @@ def test_what_is_not_deflated_is_read_where_it_lies(tmp_path: Path) -> None:
 def test_what_cannot_be_inflated_is_unusable(data: bytes) -> None:
     with pytest.raises(Unusable):
         read_head(io.BytesIO(meta(DeflatedExplicitVRLittleEndian) + data))
+
+
+def test_a_sequence_that_never_ends_is_the_peers_fault_not_the_disks() -> None:
+    data = encode(slice_(PixelData=None))
+    item = b"\x08\x00\x40\x11SQ\0\0\xff\xff\xff\xff\xfe\xff\x00\xe0\xff\xff\xff\xff"
+    with pytest.raises(Unusable):
+        read_head(io.BytesIO(meta(ExplicitVRLittleEndian) + item + data[:40]))
