@@ -10,6 +10,9 @@ import yaml
 from gateway.config import document as yaml_document
 from gateway.pipelines.parse import expanded, parse
 
+_FOLDED = "\x85\u2028\u2029"
+"""Line breaks beyond ASCII: the library writes them as they are and reads them as blanks."""
+
 
 def compiled(
     text: str,
@@ -38,7 +41,15 @@ def dumped(data: Any) -> str:
 
 
 class _PlainDumper(yaml.SafeDumper):
-    """Writes a value that stands in several places out in each of them."""
+    """Writes a value that stands in several places out in each, and odd line breaks as escapes."""
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - the dumper's own signature
         return True
+
+    def represent_text(self, data: str) -> yaml.ScalarNode:
+        """A text; one with a line break that YAML would fold is put in double quotes."""
+        style = '"' if any(c in data for c in _FOLDED) else None
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
+
+
+_PlainDumper.add_representer(str, _PlainDumper.represent_text)
