@@ -48,6 +48,8 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "reader-codes": tables.reader_codes,
     "shipped-operators": tables.shipped_operators,
     "folders": tables.folders,
+    "grpc-codes": tables.grpc_codes,
+    "grpc-limits": tables.grpc_limits,
     "conformance-implementation": conformance.implementation,
     "conformance-services": conformance.services,
     "conformance-storage-classes": conformance.storage_classes,

@@ -190,6 +190,40 @@ def shipped_operators() -> str:
     return "\n".join(parts)
 
 
+def grpc_codes() -> str:
+    """Codes of the platform API's response headers."""
+    from gateway.platform import errors
+
+    docs = attribute_docs(errors, "Code")
+    rows = [[code(c.value), c.name, prose(docs[c.name])] for c in errors.Code]
+    return table(("code", "name", "meaning"), rows)
+
+
+def grpc_limits() -> str:
+    """What the platform API takes."""
+    from gateway.platform import jobs, listing, metadata, model_files, models, names, pipelines
+
+    rows = [
+        ("length of a metadata key, bytes", metadata.KEY_BYTES),
+        ("length of a metadata value, bytes", metadata.VALUE_BYTES),
+        ("metadata of one thing, bytes (16 more for each pair)", metadata.TOTAL_BYTES),
+        ("length of a file name, bytes", names.NAME_BYTES),
+        ("length of one part of a file name, bytes", names.PART_BYTES),
+        ("parts of a file name", names.MOST_PARTS),
+        ("length of a job's name, characters", jobs.NAME_LENGTH),
+        ("input payloads of a job", jobs.MOST_INPUTS),
+        ("variables of a start", jobs.MOST_VARIABLES),
+        ("length of a variable's value, characters", jobs.VALUE_LENGTH),
+        ("values of one condition of a filter", listing.MOST_VALUES),
+        ("files of a pipeline", pipelines.MOST_FILES),
+        ("files of a pipeline, bytes together", pipelines.MOST_BYTES),
+        ("files of a model", model_files.MOST_FILES),
+        ("a model unpacked, bytes", model_files.MOST_BYTES),
+        ("models of a catalog or instance", models.MOST_MODELS),
+    ]
+    return table(("limit", "at most"), rows)
+
+
 def folders() -> str:
     """Where things lie, as the two modules tell that own the places."""
     from gateway.payloads import folders as data_dir
