@@ -280,9 +280,7 @@ class Acceptor:
 
     def _converse(self, agreement: Agreement, requests: Requests) -> tuple[bool, str]:
         """Serve PDUs until the end; returns whether it was a release, and else the reason."""
-        assembler = Assembler(
-            self._wire, agreement.contexts, requests, self._limits.command_bytes
-        )
+        assembler = Assembler(self._wire, agreement.contexts, requests, self._limits.command_bytes)
         try:
             while self._pdu(assembler, requests):
                 pass
