@@ -21,6 +21,8 @@ MOST_BYTES = 1024 * 1024
 """Most bytes of one pipeline's files together."""
 MOST_FILES = 64
 """Most definition files of one pipeline."""
+PATH_LENGTH = 255
+"""Longest path of a definition file, in characters."""
 DEFAULT_FILE = "pipeline.yaml"
 """What a definition without a path is called in errors."""
 
@@ -174,10 +176,19 @@ def _gathered(
         size += len(request.definition.content.encode())
         if size > MOST_BYTES or len(files) == MOST_FILES:
             raise limit(f"a pipeline may have {MOST_FILES} files with {MOST_BYTES} bytes together")
-        files.append((request.definition.path or DEFAULT_FILE, request.definition.content))
+        files.append((_path(request.definition.path), request.definition.content))
     if first is None:
         raise invalid("the stream held no definition")
     return first, files
+
+
+def _path(given: str) -> str:
+    """What a definition file is called in errors and imports."""
+    if len(given) > PATH_LENGTH or not given.isprintable():
+        raise invalid(
+            f"the path of a definition file has at most {PATH_LENGTH} characters, all printable"
+        )
+    return given or DEFAULT_FILE
 
 
 def _dag(definition: Definition) -> Iterator[pb.PipelinesDetailsResponse.PipelineDagNode]:
