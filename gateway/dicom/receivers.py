@@ -247,7 +247,7 @@ class Receivers:
         if self._stopping.is_set() and code == 0:
             return
         log.error("a receiver ended", extra={"receiver": child.number, "exit_code": code})
-        self._intake.take_over(child.number)
+        self._intake.take_over(child.number, self._stopping)
         if time.monotonic() - child.started_at > _STEADY_SECONDS:
             child.back_off = _BACK_OFF[0]
         child.start_at = time.monotonic() + child.back_off

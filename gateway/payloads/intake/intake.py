@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -76,18 +75,24 @@ class Intake:
         self.applier.close()
         leave_clean(self._folders, self.applier, self.receivers)
 
-    def take_over(self, receiver: int) -> None:
-        """Bring in what a receiver left that ended by itself; returns when it may start again."""
-        while True:
+    def take_over(self, receiver: int, stopping: threading.Event) -> None:
+        """Bring in what a receiver left that ended by itself; returns when it may start again.
+
+        Gives up when ``stopping``: the next start brings it in.
+        """
+        while not stopping.is_set():
             try:
                 self.applier.drain(receiver)
                 lost = self.applier.orphans(receiver)
                 self.associations.abort(lost, "the receiver process ended")
             except (OSError, SQLAlchemyError) as error:
                 log.warning("a receiver's log waits", extra={"error": type(error).__name__})
-                time.sleep(_RETRY_SECONDS)
+                stopping.wait(_RETRY_SECONDS)
             else:
-                break
+                self._tidy(receiver)
+                return
+
+    def _tidy(self, receiver: int) -> None:
         self.board.clear(receiver)
         for part in self._folders.incoming.glob(f"{receiver}-*.part"):
             part.unlink(missing_ok=True)
