@@ -8,6 +8,7 @@ nothing is copied. A string is an array of `uint8` in UTF-8, a number an array w
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -50,7 +51,7 @@ class Slot:
         dtype = np.dtype(self.element)
         free = os.statvfs(self.path.parent)
         # Without room the first touch of a page would end the process with SIGBUS.
-        if int(np.prod(wanted, dtype=np.int64)) * dtype.itemsize > free.f_bavail * free.f_frsize:
+        if math.prod(wanted) * dtype.itemsize > free.f_bavail * free.f_frsize:
             raise OperatorError("DATA_FULL", f"no shared memory is left for {self.name!r}")
         if 0 in wanted:
             np.save(self.path, np.empty(wanted, dtype))
