@@ -20,6 +20,7 @@ IMPLEMENTATION_VERSION_NAME = "GATEWAY_0_1"
 PRIVATE_CREATOR_UID = IMPLEMENTATION_CLASS_UID
 """Private Information Creator UID (0002,0100): whose (0002,0102) it is."""
 
+_JSON = json.JSONEncoder(separators=(",", ":"))
 _PREAMBLE = 132
 _MAX_META = 64 * 1024
 
@@ -57,7 +58,7 @@ def file_meta(arrival: Arrival, received_at: float) -> bytes:
             _element(0x0013, b"SH", IMPLEMENTATION_VERSION_NAME),
             _element(0x0016, b"AE", arrival.calling_ae),
             _element(0x0100, b"UI", PRIVATE_CREATOR_UID),
-            _long(0x0102, b"OB", json.dumps(how, separators=(",", ":")).encode("ascii")),
+            _long(0x0102, b"OB", _JSON.encode(how).encode("ascii")),
         )
     )
     length = struct.pack("<HH2sHI", 0x0002, 0x0000, b"UL", 4, len(elements))

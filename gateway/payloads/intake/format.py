@@ -33,6 +33,8 @@ _CHECK = struct.Struct("<Q")
 HEADER_SIZE = _HEADER.size + _CHECK.size
 _MAGIC = b"GWLG"
 _FORMAT = 1
+# Made once: json.dumps() makes one per call when it is given separators.
+_JSON = json.JSONEncoder(separators=(",", ":"))
 
 
 class Kind(IntEnum):
@@ -111,7 +113,7 @@ def encode(
     kind: Kind, seq: int, meta: dict[str, Any], prefix: bytes, data_length: int, digest: bytes
 ) -> bytes:
     """Everything of a record before its data."""
-    body = json.dumps(meta, ensure_ascii=True, separators=(",", ":")).encode("ascii")
+    body = _JSON.encode(meta).encode("ascii")
     fixed = _HEADER.pack(
         _MAGIC, _FORMAT, kind, seq, len(body), len(prefix), data_length, digest.ljust(16, b"\0")
     )

@@ -21,7 +21,6 @@ import os
 import threading
 import time
 import uuid
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +90,7 @@ class LogSpool:
     def note(self, kind: Kind, arrival: Arrival) -> None:
         """Log that an instance was not kept; never raises: the answer does not depend on it."""
         try:
-            self.writer.append(kind, {"a": asdict(arrival), "t": time.time()})
+            self.writer.append(kind, {"a": vars(arrival), "t": time.time()})
         except OSError as error:
             log.warning("a count is lost", extra={"error": str(error)})
 
@@ -136,7 +135,7 @@ class LogSpool:
             return Outcome(Status.CANNOT_UNDERSTAND, str(fault)[:64])
         receiving.settle(sync=self.power)
         hour = time.strftime("%Y%m%d/%H", time.gmtime())
-        meta |= {"p": f"spool/{hour}/{receiving.id}.dcm", "h": asdict(head)}
+        meta |= {"p": f"spool/{hour}/{receiving.id}.dcm", "h": vars(head)}
         if receiving.application.duplicates != "reject":
             receiving.append(Kind.INSTANCE, meta)
             return SUCCESS
@@ -204,7 +203,7 @@ class _Receiving:
         """What the record says whatever became of it; raises the fault that a write met."""
         if self._fault is not None:
             raise self._fault
-        meta: dict[str, Any] = {"a": asdict(self.arrival), "t": time.time(), "n": self.size}
+        meta: dict[str, Any] = {"a": vars(self.arrival), "t": time.time(), "n": self.size}
         if self._part is not None:
             meta |= {"f": self._part.name, "d": self._hash.hexdigest()}
         return meta
