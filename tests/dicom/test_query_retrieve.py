@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -194,9 +195,10 @@ def _by_hand(port: int, study: str, uids: list[str], tmp_path: Path) -> None:
 
 
 @contextmanager
-def endless() -> Iterator[tuple[int, list[str]]]:
-    """A peer with matches and sub-operations without end; yields its port and what it noticed."""
+def endless() -> Iterator[tuple[int, list[str], threading.Event]]:
+    """A peer with matches without end; yields its port, what it noticed, and when it gave some."""
     noticed: list[str] = []
+    gave_some = threading.Event()
 
     def on_find(event: Any) -> Iterator[tuple[int, Dataset | None]]:
         number = 0
@@ -206,6 +208,8 @@ def endless() -> Iterator[tuple[int, list[str]]]:
             match.QueryRetrieveLevel = "STUDY"
             match.StudyInstanceUID = f"1.2.{number}"
             time.sleep(0.005)
+            if number == 20:
+                gave_some.set()
             yield 0xFF01, match
         noticed.append("cancelled")
         yield 0xFE00, None
@@ -216,13 +220,13 @@ def endless() -> Iterator[tuple[int, list[str]]]:
         ("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_FIND, on_find)]
     )
     try:
-        yield server.server_address[1], noticed
+        yield server.server_address[1], noticed, gave_some
     finally:
         server.shutdown()
 
 
 def test_enough_is_enough() -> None:
-    with endless() as (port, noticed):
+    with endless() as (port, noticed, _):
         outcome = Matches()
         request = identifier(Level.STUDY, {"StudyInstanceUID": ""})
         found = list(find(asking(port), request, limit=5, outcome=outcome))
@@ -239,13 +243,13 @@ def test_enough_is_enough() -> None:
 
 
 def test_ctrl_c_cancels_and_shows_what_came() -> None:
-    with endless() as (port, noticed):
+    with endless() as (port, noticed, gave_some):
         process = subprocess.Popen(
             [sys.executable, "-m", "gateway.cli", "query", "--to", f"QR@127.0.0.1:{port}",
              "--limit", "100000"],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
-        time.sleep(3)
+        assert gave_some.wait(60)
         process.send_signal(signal.SIGINT)
         out, remarks = process.communicate(timeout=30)
     assert process.returncode == 0, remarks

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from gateway.dicom.files import read_instance
+from gateway.dicom.peer import Peer
+from gateway.dicom.scu import echo
 from tests.support.counting_pacs import CountingPacs, counting_pacs
 from tests.support.dicom import slice_
 from tests.support.evidence import kept
@@ -89,6 +91,9 @@ def test_images_are_refused_until_there_is_room(
     try:
         # Longer than what goes into the log of the intake: these need room of their own.
         files = images(tmp_path / "ct", 8, 2 * MB)
+        # The log is made when the receiver starts: its room must be taken before the rest is.
+        echo(Peer("AI", "127.0.0.1", site.ports["dicom"], "CT1"))
+        site.wait(lambda: site.items("associations", state="RELEASED"))
         ballast = filled(disk, leave=7 * MB)
         first = site.send(files)
         assert {s.status for s in first} == {0, FULL}, first

@@ -43,7 +43,7 @@ ENDS = {
 def prepare(data_dir: Path, scenario: str) -> str:
     """Register the scenario's pipeline and receive a study; returns the payload's id."""
     world = World(data_dir)
-    more = {"timeout": 0.3} if scenario == "time-out" else {}
+    more = {"timeout": 2} if scenario == "time-out" else {}
     world.pipeline("crash", writing(SCRIPTS[scenario]), **more)
     payload = world.received()
     world.close()
