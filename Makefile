@@ -3,6 +3,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON_BIN := .venv/bin/python
 PYTEST := $(PYTHON_BIN) -m pytest
+# Most tests wait for other programs: more workers than cores.  WORKERS=0 runs them in one process.
+WORKERS ?= 3
 
 .PHONY: help demo test check docs prove bench lock format clean setup setup-test
 
@@ -19,7 +21,7 @@ demo: setup ## A CT study goes in, SEG, SR and SC arrive in a PACS
 	@.venv/bin/gateway demo
 
 test: setup-test ## Every test, real peers included (15 minutes at most)
-	@GATEWAY_REQUIRE_PEERS=$${GATEWAY_REQUIRE_PEERS:-1} $(PYTEST) -m "not prove"
+	@GATEWAY_REQUIRE_PEERS=$${GATEWAY_REQUIRE_PEERS:-1} $(PYTEST) -q -m "not prove" -n $(WORKERS) --dist loadfile
 
 check: setup-test ## ruff, formatting, mypy (strict), import-linter
 	@.venv/bin/ruff check
