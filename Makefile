@@ -27,7 +27,7 @@ check: setup-test ## ruff, formatting, mypy (strict), import-linter
 	@.venv/bin/ruff check
 	@.venv/bin/ruff format --check
 	@.venv/bin/mypy
-	@.venv/bin/lint-imports --no-logo 2>/dev/null || .venv/bin/lint-imports
+	@.venv/bin/lint-imports --no-logo
 
 docs: setup-test ## Write the reference pages anew from the code
 	@$(PYTHON_BIN) scripts/make_reference.py
