@@ -23,6 +23,7 @@ from gateway.payloads.space import Space
 from gateway.platform import calls, records
 from gateway.platform.clara import ClaraService, Gpus, MonitorService
 from gateway.platform.jobs import JobsService
+from gateway.platform.memory import keep_freed
 from gateway.platform.model_files import ModelFiles
 from gateway.platform.models import ModelsService
 from gateway.platform.payloads import PayloadsService
@@ -105,6 +106,7 @@ class PlatformServer:
 
     def start(self) -> None:
         """Put the payloads in order, then serve."""
+        keep_freed()
         self._tree.recover()
         self._models.recover()
         with self._platform.database.read() as connection:
