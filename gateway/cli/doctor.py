@@ -72,6 +72,7 @@ def _ports(found: GatewaySettings) -> Iterator[Finding]:
         ("port dicom", found.dicom.bind, found.dicom.port),
         ("port dicom tls", found.dicom.bind, found.dicom.tls.port),
         ("port http", found.http.bind, found.http.port),
+        ("port grpc", found.grpc.bind, found.grpc.port),
     ]
     for name, bind, port in listeners:
         if not port:

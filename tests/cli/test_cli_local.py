@@ -205,7 +205,7 @@ def test_rules_are_explained_for_files(gateway: Gateway, settings: Path, study: 
 
 def test_doctor_finds_nothing_wrong(gateway: Gateway, settings: Path, home: Path) -> None:
     (home / "ae_config" / "results").mkdir()
-    free = {"GATEWAY_DICOM__PORT": "0", "GATEWAY_HTTP__PORT": "0"}
+    free = {f"GATEWAY_{name}__PORT": "0" for name in ("DICOM", "HTTP", "GRPC")}
     done = gateway("doctor", "--json", **free)
     findings = {item["check"]: item for item in json.loads(done.stdout)}
     assert done.returncode == 0, findings
@@ -282,7 +282,9 @@ def test_doctor_calls_a_real_destination(
     (home / "ae_config" / "more.yaml").write_text(
         f"destinations:\n- {{name: PACS, ae-title: PACS, host: 127.0.0.1, port: {storescp[0]}}}\n"
     )
-    done = gateway("doctor", GATEWAY_DICOM__PORT="0", GATEWAY_HTTP__PORT="0")
+    done = gateway(
+        "doctor", GATEWAY_DICOM__PORT="0", GATEWAY_HTTP__PORT="0", GATEWAY_GRPC__PORT="0"
+    )
     assert done.returncode == 0, done.stdout
     assert "answers C-ECHO" in done.stdout
 
