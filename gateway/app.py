@@ -1,8 +1,8 @@
 """The composition root: builds every room from the settings, starts it, and stops it.
 
-Nothing here decides anything about images or jobs.  Each part is a :class:`Part` with a start
-and a stop; they start in the order the data travels backwards (delivery first, the listener
-last), so that nothing arrives before what works on it is there, and stop the other way round.
+Nothing here decides anything about images or jobs.  Each part has a start and a stop; they start
+in the order the data travels backwards (delivery first, the listener last), so that nothing
+arrives before what works on it is there, and stop the other way round.
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ import os
 import signal
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
 
 from sqlalchemy.engine import Connection
 
@@ -43,6 +41,7 @@ from gateway.jobs.payload_files import PayloadFiles
 from gateway.jobs.scheduler import Scheduler, Tempo
 from gateway.monitor import health, metrics
 from gateway.monitor.journal import Journal
+from gateway.parts import Ending, Part, Threaded, Worker
 from gateway.payloads.actions import PayloadActions
 from gateway.payloads.assembler import Assembler
 from gateway.payloads.folders import Folders, sync_folder
@@ -67,62 +66,6 @@ log = logging.getLogger(__name__)
 ROLES = ("scp", "scheduler", "api", "delivery")
 ENDPOINTS = "endpoints.json"
 """File in data-dir that says where this gateway listens; there while it runs."""
-
-
-class Part(Protocol):
-    """Something that is started once and stopped once."""
-
-    def start(self) -> None:
-        """Begin to work; returns at once."""
-
-    def stop(self) -> None:
-        """End; returns when nothing of it runs."""
-
-
-class Worker(Protocol):
-    """A loop for a thread of its own."""
-
-    def run(self) -> None:
-        """Work until stopped."""
-
-    def stop(self) -> None:
-        """Let :meth:`run` end."""
-
-
-class Threaded:
-    """A worker in its thread, as a part."""
-
-    def __init__(self, name: str, worker: Worker) -> None:
-        self._worker = worker
-        self._thread = threading.Thread(target=worker.run, name=name, daemon=True)
-
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stop the worker and wait for its thread."""
-        self._worker.stop()
-        self._thread.join()
-
-    @property
-    def alive(self) -> bool:
-        """True while the worker works."""
-        return self._thread.is_alive()
-
-
-@dataclass(frozen=True)
-class Ending:
-    """A part that needs no start, only an end."""
-
-    end: Callable[[], object]
-
-    def start(self) -> None:
-        """Nothing to start."""
-
-    def stop(self) -> None:
-        """End it."""
-        self.end()
 
 
 class Gateway:
