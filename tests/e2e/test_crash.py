@@ -18,9 +18,19 @@ from tests.support.site import Site, deriving
 
 pytestmark = pytest.mark.crash
 
-# Points that a study on its way to the PACS passes.  The others (cancel, retry, time-out, rerun,
-# deletion, folders) have their crash tests in their rooms.
-_ELSEWHERE = ("cancel", "supersede", "fault", "time-out", "evict", "retry", "give-up", "rerun")
+# Points that a study on its way to the PACS passes.  The others (jobs made by hand, cancel, retry,
+# time-out, rerun, deletion, folders) have their crash tests in their rooms.
+_ELSEWHERE = (
+    "job.queue",
+    "cancel",
+    "supersede",
+    "fault",
+    "time-out",
+    "evict",
+    "retry",
+    "give-up",
+    "rerun",
+)
 MAIN_WAY = [
     name
     for name in (

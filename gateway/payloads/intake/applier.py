@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -49,6 +50,17 @@ Tell = Callable[[int, int, Outcome], None]
 """Takes a receiver, the number of an awaited verdict, and the answer."""
 
 
+@dataclass(frozen=True)
+class _Flush:
+    """A flush of files that runs beside the applying."""
+
+    future: Future[None]
+    covers: int
+    """Last sequence whose files it makes durable."""
+    used: int
+    """Bytes it covers."""
+
+
 @dataclass
 class _Log:
     """One receiver's log on its way into the index."""
@@ -61,6 +73,7 @@ class _Log:
     open: set[str] = field(default_factory=set)
     used: int = 0
     """Bytes applied since segments were freed last."""
+    flush: _Flush | None = None
     unsure: bool = False
     """Whether the reader may be elsewhere than the index."""
 
@@ -89,6 +102,7 @@ class Applier:
         self._tell = tell
         self._files = SpoolFiles(folders)
         self._logs: dict[int, _Log] = {}
+        self._flusher = ThreadPoolExecutor(1, thread_name_prefix="intake-flush")
         self._turning = threading.Lock()
         self._hint = threading.Event()
         self._stop = threading.Event()
@@ -178,6 +192,7 @@ class Applier:
             for receiver, entry in self._logs.items():
                 self._free(receiver, entry, everything=True)
                 entry.reader.segments.close()
+        self._flusher.shutdown()
 
     def _sleep(self) -> None:
         for receiver in self._logs:
@@ -300,14 +315,39 @@ class Applier:
         """Let segments be overwritten whose files are durable.
 
         Flushing is left to the kernel for as long as there is room: it disturbs who waits for
-        the flush of a record.
+        the flush of a record.  It runs beside the applying, so that the index does not wait.
         """
-        if self._power:
-            room = entry.reader.segments.size * (1 if idle else MAX_SEGMENTS // 2)
-            if entry.used and (everything or entry.used > room):
+        if not self._power:
+            entry.synced, entry.used = entry.applied, 0
+        elif everything:
+            self._take_up(entry)
+            if entry.used:
                 sync_everything(self._folders.root)
                 entry.synced, entry.used = entry.applied, 0
         else:
-            entry.synced, entry.used = entry.applied, 0
+            if entry.flush is not None and entry.flush.future.done():
+                self._take_up(entry)
+            room = entry.reader.segments.size * (1 if idle else MAX_SEGMENTS // 2)
+            if entry.flush is None and entry.used > room:
+                self._begin_flush(entry)
         if entry.synced > self._board.recycled(receiver):
             self._board.recycle(receiver, entry.synced)
+
+    def _begin_flush(self, entry: _Log) -> None:
+        future = self._flusher.submit(sync_everything, self._folders.root)
+        entry.flush = _Flush(future, entry.applied, entry.used)
+        entry.used = 0
+        # A receiver may wait for room: look as soon as there is some.
+        future.add_done_callback(lambda _: self._hint.set())
+
+    def _take_up(self, entry: _Log) -> None:
+        """Note what a flush made durable, waiting for its end; raises what it raised."""
+        flush, entry.flush = entry.flush, None
+        if flush is None:
+            return
+        try:
+            flush.future.result()
+        except OSError:
+            entry.used += flush.used
+            raise
+        entry.synced = flush.covers
