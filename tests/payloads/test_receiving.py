@@ -18,12 +18,14 @@ from gateway.database.schema import (
     payload_series,
     payloads,
     quarantine,
+    results,
 )
 from gateway.errors import Refused
 from gateway.payloads.receiving import Arrival, Status
 from gateway.payloads.recovery import recover
 from gateway.payloads.retention import Retention
 from gateway.payloads.space import Space
+from tests.support import seed
 from tests.support.dicom import encode, slice_
 
 
@@ -318,3 +320,18 @@ def test_files_are_private(receiver: Any, tmp_path: Path) -> None:
     (row,) = receiver.rows(instances)
     assert (receiver.folders.root / row.path).stat().st_mode & 0o077 == 0
     assert receiver.folders.root.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("state", ["PENDING", "SENDING", "WAITING"])
+def test_a_payload_with_an_open_result_outlives_its_hours(
+    receiver: Any, tmp_path: Path, state: str
+) -> None:
+    told = seed.story(receiver.database, receiver.folders.root)
+    change = sa.update(results).where(results.c.job_id == told.job)
+    with receiver.database.begin() as connection:
+        connection.execute(change.values(state=state, deliverable=True))
+    sweeper = retention(receiver, delivered_hours=0, failed_hours=0)
+    assert told.payload not in sweeper.sweep(4e9)
+    with receiver.database.begin() as connection:
+        connection.execute(change.values(state="DELIVERED"))
+    assert told.payload in sweeper.sweep(4e9)
