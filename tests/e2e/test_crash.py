@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from gateway.delivery import states as delivery
+from gateway.dicom import services
 from gateway.jobs import states as jobs
 from gateway.payloads import states as payloads
 from gateway.results import states as results
@@ -82,3 +84,29 @@ def test_prove_crash_random_moments(campaign: Campaign, seed: int) -> None:
     for seconds in random_moments(seed=seed, count=30, longest=4):
         campaign.one_kill(seconds)
     campaign.finish(600)
+
+
+@pytest.mark.timeout(200)
+def test_killed_around_the_answer(campaign: Campaign) -> None:
+    walk(campaign, list(services.FAULT_POINTS))
+
+
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize("point", [p for p in payloads.FAULT_POINTS if "payload.delete" in p])
+def test_killed_while_a_payload_is_deleted(campaign: Campaign, point: str) -> None:
+    site = campaign.site
+    campaign.new_study()
+    site.start(fault=point)
+    campaign.push()
+    site.wait(lambda: site.items("results") and site.settled())
+    (payload,) = site.items("payloads")
+    with pytest.raises(httpx.HTTPError):
+        site.delete(f"payloads/{payload['id']}")
+    site.kill()
+    site.start()
+    if point == "payload.delete.before":
+        assert site.items("payloads")[0]["state"] == "ROUTED"
+        assert site.delete(f"payloads/{payload['id']}").status_code == 200
+    (payload,) = site.items("payloads")
+    assert payload["state"] == "DELETED"
+    site.wait(lambda: not list((site.data / "spool").glob("*/*/*.dcm")))

@@ -215,6 +215,11 @@ class Site:
         assert self.http is not None
         return self.http.post(f"/api/v1/{path}")
 
+    def delete(self, path: str) -> httpx.Response:
+        """A deletion."""
+        assert self.http is not None
+        return self.http.delete(f"/api/v1/{path}")
+
     def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """The command line, told where this gateway is."""
         return subprocess.run(
