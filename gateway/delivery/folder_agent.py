@@ -17,6 +17,7 @@ from pydicom.errors import InvalidDicomError
 from gateway.config.applications import Destination
 from gateway.delivery.agent import Answer, Answered, Item, LinkError, Verdict
 from gateway.events import faults
+from gateway.payloads.folders import sync_folder
 from gateway.results.files import UnsafeFile, opened
 
 _PARTIAL = ".partial"
@@ -111,7 +112,7 @@ def _place(source: BinaryIO, root: Path, target: Path, item: Item) -> Answer:
         partial.replace(target)
     # Also when it was there: whoever put it there may have died before flushing the names.
     for folder in (target.parent, *target.parent.parents):
-        _sync(folder)
+        sync_folder(folder)
         if folder == root:
             break
     faults.point("delivery.folder-written")
@@ -126,11 +127,3 @@ def _same(source: BinaryIO, target: Path) -> bool:
                 return False
             if not block:
                 return True
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

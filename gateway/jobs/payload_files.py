@@ -26,6 +26,7 @@ from gateway.database.schema import instances, payload_instances
 from gateway.errors import Permanent, Transient
 from gateway.jobs.names import safe_name
 from gateway.jobs.transitions import Job
+from gateway.payloads.folders import sync_folder
 
 PARTIAL = "input.partial"
 # Another device, too many links to one file, or a file system without links.
@@ -82,7 +83,7 @@ class PayloadFiles:
         grave = self._root / f".deleted-{payload_id}"
         if folder.exists() and not grave.exists():
             folder.rename(grave)
-            _sync(self._root)
+            sync_folder(self._root)
         for remains in (grave, folder):
             if remains.exists():
                 shutil.rmtree(remains)
@@ -105,7 +106,7 @@ class PayloadFiles:
         # The folders within are flushed by whoever needs them for good: one flush each would
         # cost more than all the rest of a job's start.
         for each in (folder, self._root):
-            _sync(each)
+            sync_folder(each)
 
 
 def selected_files(connection: Connection, job: Job) -> list[InputFile]:
@@ -170,14 +171,6 @@ def _link(source: Path, target: Path) -> None:
 def _copy(source: Path, target: Path) -> None:
     shutil.copyfile(source, target)
     descriptor = os.open(target, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
     finally:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.errors import Transient
+from gateway.payloads.folders import sync_folder
 from gateway.payloads.space import Space
 from gateway.platform.errors import Code, PlatformError, invalid, limit, not_found
 from gateway.platform.names import MOST_PARTS, Parts, shown
@@ -177,7 +178,7 @@ class Tree:
     def make(self, payload_id: str) -> None:
         """Make the empty folder of a new payload; durable when it returns."""
         self.folder(payload_id).mkdir(mode=0o700)
-        _sync(self._root)
+        sync_folder(self._root)
 
     @contextmanager
     def joined(self, sources: Sequence[str]) -> Iterator[Path]:
@@ -192,7 +193,7 @@ class Tree:
             for source in sources:
                 self._link(source, folder / "input")
             for inner, _, _ in os.walk(folder):
-                _sync(Path(inner))
+                sync_folder(Path(inner))
             yield folder
         finally:
             if folder.exists():
@@ -201,7 +202,7 @@ class Tree:
     def settle(self, folder: Path, payload_id: str) -> None:
         """Rename what :meth:`joined` made to the payload's place; durable when it returns."""
         folder.rename(self.folder(payload_id))
-        _sync(self._root)
+        sync_folder(self._root)
 
     def delete(self, payload_id: str) -> None:
         """Delete the payload with everything in it; nothing when it is not there."""
@@ -210,7 +211,7 @@ class Tree:
         if folder.exists() and not grave.exists():
             # Gone from its place at once: a half-deleted payload must not look like a whole one.
             folder.rename(grave)
-            _sync(self._root)
+            sync_folder(self._root)
         for remains in (grave, folder):
             if remains.exists():
                 shutil.rmtree(remains)
@@ -308,11 +309,3 @@ def _alike(folder: Path, above: Parts, rest: Parts) -> Iterator[Parts]:
 
 def _missing(parts: Parts) -> PlatformError:
     return not_found(f"there is no file {shown(parts)} in the payload")
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
