@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import random
-import sqlite3
 import threading
 import time
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from pydicom.uid import generate_uid
 
 from tests.support.counting_pacs import CountingPacs
 from tests.support.dicom import encode, slice_
+from tests.support.evidence import rows
 from tests.support.site import Site, write
 
 
@@ -78,6 +78,8 @@ class Campaign:
         self.site.start()
         self.push()
         assert not self.unsent
+        # The index follows the answer by a moment; what it has not by then is lost.
+        self.site.wait(lambda: self.acknowledged.keys() <= self._stored().keys(), 30)
         self.site.wait(self._over, seconds)
         self.check()
         assert self.site.stop() == 0
@@ -93,17 +95,20 @@ class Campaign:
         for uid, digests in self.pacs.seen.items():
             assert len(set(digests)) == 1, f"{uid} was sent with different bytes"
 
+    def _stored(self) -> dict[str, tuple[str, int]]:
+        """Path and size of every stored instance, by SOP Instance UID; each is there once."""
+        found = rows(
+            self.site, "SELECT sop_instance_uid, path, size FROM instances WHERE state = 'STORED'"
+        )
+        stored = {uid: (path, size) for uid, path, size in found}
+        assert len(stored) == len(found), "an instance is stored twice"
+        return stored
+
     def _check_instances(self) -> None:
-        with sqlite3.connect(f"file:{self.site.data / 'gateway.db'}?mode=ro", uri=True) as database:
-            rows = database.execute(
-                "SELECT sop_instance_uid, digest, path, size FROM instances WHERE state = 'STORED'"
-            ).fetchall()
-        database.close()
-        stored = {uid: (digest, path, size) for uid, digest, path, size in rows}
-        assert len(stored) == len(rows), "an instance is stored twice"
+        stored = self._stored()
         assert self.acknowledged.keys() <= stored.keys(), "an acknowledged instance is lost"
         for uid, digest in self.acknowledged.items():
-            _, path, size = stored[uid]
+            path, size = stored[uid]
             data = (self.site.data / path).read_bytes()[-size:]
             assert hashlib.sha256(data).hexdigest() == digest, f"{uid} has other bytes"
 
