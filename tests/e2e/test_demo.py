@@ -12,6 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.support.processes import command
+
 MARK = "GATEWAY_DEMO_OF_A_TEST"
 
 
@@ -65,6 +67,6 @@ def _left(folder: Path) -> list[str]:
             here = process.cwd().startswith(str(folder))
         except psutil.Error:
             continue
-        if (mine or here) and process.pid != os.getpid():
-            found.append(" ".join(process.cmdline()))
+        if (mine or here) and process.pid != os.getpid() and (words := command(process)):
+            found.append(" ".join(words))
     return found

@@ -9,12 +9,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from tests.support.dicompeer import Parrot, p_data, pdv, request, store_command
 from tests.support.evidence import Kept, kept
 from tests.support.instances import explicit, synthetic
+from tests.support.processes import peaks
 from tests.support.site import Site, application
 
 ENHANCED_CT = "1.2.840.10008.5.1.4.1.1.2.1"
@@ -71,13 +71,7 @@ def send(site: Site, uid: str, size: int) -> tuple[float, int, str]:
 def peak_mb(site: Site) -> float:
     """The largest resident set of any of the gateway's processes so far."""
     assert site.process is not None
-    family = [psutil.Process(site.process.pid)]
-    family += family[0].children(recursive=True)
-    peaks = []
-    for one in family:
-        lines = Path(f"/proc/{one.pid}/status").read_text().splitlines()
-        peaks += [int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")]
-    return max(peaks)
+    return max(peaks(site.process.pid)) / 1024
 
 
 def check(found: Kept, total: int, digest: str) -> None:

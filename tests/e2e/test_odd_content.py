@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import pytest
 from pydicom.charset import python_encoding
 
 from gateway.dicom import dimse
 from tests.support.dicompeer import Parrot, p_data, pdv, request, store_command
 from tests.support.evidence import kept, rows
+from tests.support.processes import peaks
 from tests.support.site import Site, application
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
@@ -531,14 +531,7 @@ def test_a_deflate_bomb_costs_no_memory(site: Site) -> None:
     packed = packer.compress(joined(made) + element(0x7FE00010, "OB", b"", 1 << 30))
     packed += b"".join(packer.compress(bytes(1 << 20)) for _ in range(1024)) + packer.flush()
     check(site, uid, Case(packed, (STORED, REFUSED), syntax=DEFLATED))
-    family = [psutil.Process(site.process.pid)]
-    family += family[0].children(recursive=True)
-    peak = sum(
-        int(line.split()[1])
-        for one in family
-        for line in Path(f"/proc/{one.pid}/status").read_text().splitlines()
-        if line.startswith("VmHWM")
-    )
+    peak = sum(peaks(site.process.pid))
     assert peak < 900_000, f"{peak} kB"
 
 

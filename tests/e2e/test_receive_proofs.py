@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from tests.support.books import Books
+from tests.support.processes import command
 from tests.support.programs import missing, program
 from tests.support.site import Site, application
 
@@ -32,7 +33,7 @@ def receivers(site: Site) -> list[psutil.Process]:
     return [
         child
         for child in psutil.Process(site.process.pid).children()
-        if "gateway.dicom.receiver" in child.cmdline()
+        if "gateway.dicom.receiver" in command(child)
     ]
 
 

@@ -19,6 +19,7 @@ from gateway.executors.operator import mark
 from gateway.executors.process import ProcessExecutor
 from gateway.jobs.executor import End, Stop
 from gateway.pipelines.layout import results_file
+from tests.support.processes import command
 
 
 def step(name, script, *, source=None, output="[{path: /output}]", extra=""):
@@ -40,7 +41,7 @@ def marked(job):
 
 def alive(space):
     """Processes of a namespace; its dead first one may wait for the machine's init to notice."""
-    return [p for p in procfs.members(space) if Path(f"/proc/{p}/cmdline").read_bytes()]
+    return [p for p in procfs.members(space) if command(p)]
 
 
 def space_of(job):
