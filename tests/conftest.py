@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,12 +36,21 @@ def postgres_server() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty database: SQLite, or PostgreSQL with GATEWAY_TEST_DATABASE=postgresql."""
-    if os.environ.get("GATEWAY_TEST_DATABASE", "sqlite") == "postgresql":
-        from tests.support.postgres import fresh_database
+@pytest.fixture(scope="session", autouse=True)
+def _databases(request: pytest.FixtureRequest) -> Iterator[None]:
+    """With GATEWAY_TEST_DATABASE=postgresql every database of a test stands on PostgreSQL."""
+    from tests.support import databases
 
-        server = request.getfixturevalue("postgres_server")
-        return fresh_database(server, f"t{uuid.uuid4().hex}")
-    return f"sqlite+pysqlite:///{tmp_path / 'gateway.db'}"
+    if not databases.wanted():
+        yield
+        return
+    with databases.serving(request.getfixturevalue("postgres_server")):
+        yield
+
+
+@pytest.fixture
+def database_url(tmp_path: Path) -> str:
+    """An empty database: SQLite, or PostgreSQL with GATEWAY_TEST_DATABASE=postgresql."""
+    from tests.support import databases
+
+    return databases.database_url(tmp_path)

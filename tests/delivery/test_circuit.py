@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from gateway.database.engine import Database, sqlite_url
+from gateway.database.engine import Database
 from gateway.delivery import circuit
 from gateway.delivery.policy import Policy
 from gateway.delivery.states import CIRCUIT, Circuit, Signal
 from gateway.results.backoff import Backoff
+from tests.support.databases import database_url
 from tests.support.job_payload import JobPayload
 
 EXPECTED = {
@@ -66,7 +67,7 @@ def test_it_opens_at_the_limit_and_probes_when_due(house: JobPayload) -> None:
 def test_it_survives_a_restart(house: JobPayload, tmp_path: Path) -> None:
     fail(house, 3, Policy(backoff=Backoff(1e6, 1e6)))
     house.close()
-    again = Database(sqlite_url(tmp_path / "data" / "gateway.db"))
+    again = Database(database_url(tmp_path / "data"))
     with again.begin() as connection:
         record = circuit.admit(connection, "PACS")
     again.close()

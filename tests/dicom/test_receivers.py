@@ -16,7 +16,7 @@ import yaml
 
 from gateway.config.live import LiveAeConfig
 from gateway.config.settings import GatewaySettings
-from gateway.database.engine import Database, sqlite_url
+from gateway.database.engine import Database
 from gateway.database.schema import associations, instances
 from gateway.dicom.peer import Peer
 from gateway.dicom.receivers import Receivers
@@ -25,6 +25,7 @@ from gateway.errors import GatewayError
 from gateway.events.wake import Wakeups
 from gateway.payloads.folders import Folders
 from gateway.payloads.intake.intake import Intake
+from tests.support.databases import database_url
 from tests.support.dicom import slice_
 from tests.support.site import write
 
@@ -43,7 +44,7 @@ class House:
         self.ae = root / "ae"
         self.ae.mkdir()
         self.write(CONFIG)
-        self.database = Database(sqlite_url(self.folders.database))
+        self.database = Database(database_url(self.folders.root))
         self.database.create()
         wakeups = Wakeups()
         self.live = LiveAeConfig(self.ae, changed=lambda config: self.receivers.configure(config))

@@ -11,7 +11,7 @@ import yaml
 
 from gateway.config.live import LiveAeConfig
 from gateway.config.settings import DicomSettings, StorageSettings
-from gateway.database.engine import Database, sqlite_url
+from gateway.database.engine import Database
 from gateway.database.schema import associations as association_table
 from gateway.dicom.files import read_instance
 from gateway.dicom.peer import Peer
@@ -20,6 +20,7 @@ from gateway.dicom.scu import StoreScu
 from gateway.events.wake import Wakeups
 from gateway.payloads.folders import Folders
 from gateway.payloads.space import Space
+from tests.support.databases import database_url
 from tests.support.dicompeer import CONFIG, Parrot, p_data, pdv, store_command
 from tests.support.intake import LocalIntake
 from tests.support.job_payload import write_instance
@@ -34,7 +35,7 @@ class House:
         ae = root / "ae"
         ae.mkdir()
         (ae / "test.yaml").write_text(yaml.safe_dump(CONFIG))
-        self.database = Database(sqlite_url(self.folders.database))
+        self.database = Database(database_url(self.folders.root))
         self.database.create()
         wakeups, config = Wakeups(), LiveAeConfig(ae)
         space = Space(self.folders.root, StorageSettings(watermark_percent=100, reserve_gb=0))

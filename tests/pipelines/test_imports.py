@@ -4,7 +4,7 @@ import pytest
 import sqlalchemy as sa
 
 from gateway.config.document import ConfigError
-from gateway.database.engine import Database, sqlite_url
+from gateway.database.engine import Database
 from gateway.pipelines import lineage, registry
 from gateway.pipelines.compiling import compiled
 from gateway.pipelines.folder import read
@@ -46,8 +46,8 @@ FILES = {"ops/reader.yaml": READER, "ops/writer.yaml": WRITER, "ops/services/trt
 
 
 @pytest.fixture
-def connection(tmp_path):
-    database = Database(sqlite_url(tmp_path / "db"))
+def connection(database_url):
+    database = Database(database_url)
     database.create()
     with database.begin() as connection:
         yield connection

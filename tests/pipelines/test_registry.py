@@ -4,7 +4,7 @@ import pytest
 import sqlalchemy as sa
 
 from gateway.config.document import ConfigError
-from gateway.database.engine import Database, sqlite_url
+from gateway.database.engine import Database
 from gateway.database.schema import pipelines
 from gateway.pipelines import registry
 
@@ -18,8 +18,8 @@ operators:
 
 
 @pytest.fixture
-def database(tmp_path):
-    database = Database(sqlite_url(tmp_path / "db"))
+def database(database_url):
+    database = Database(database_url)
     database.create()
     yield database
     database.close()

@@ -7,13 +7,14 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from gateway.database.engine import Database, sqlite_url
+from gateway.database.engine import Database
 from gateway.pipelines import registry
 from gateway.pipelines.cells import Cells
 from gateway.pipelines.compiling import compiled
 from gateway.pipelines.drawing import svg
 from gateway.pipelines.graph import levels, lines
 from gateway.pipelines.parse import parse
+from tests.support.databases import database_url
 
 SEED = Path(__file__).parent / "seed"
 AI = [f"{organ}-segmentation" for organ in ("lung-tumor", "colon-tumor", "liver-tumor", "spleen")]
@@ -32,7 +33,7 @@ def definition(name):
 
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory):
-    database = Database(sqlite_url(tmp_path_factory.mktemp("seed") / "db"))
+    database = Database(database_url(tmp_path_factory.mktemp("seed")))
     database.create()
     with database.begin() as connection:
         yield registry.load_folder(connection, SEED)

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ import pytest
 import yaml
 
 from tests.support import clara
-from tests.support.postgres import fresh_database, running_postgres
 from tests.support.site import Site, application, operator, pipeline
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,16 +31,7 @@ for path in sorted(pathlib.Path("/input").rglob("*")):
 
 @contextmanager
 def served(folder: Path, **settings: Any) -> Iterator[Site]:
-    """A gateway of its own; on PostgreSQL with GATEWAY_TEST_DATABASE=postgresql."""
-    with ExitStack() as stack:
-        if os.environ.get("GATEWAY_TEST_DATABASE") == "postgresql":
-            server = stack.enter_context(running_postgres())
-            settings["database"] = {"url": fresh_database(server, "platform")}
-        yield stack.enter_context(_running(folder, settings))
-
-
-@contextmanager
-def _running(folder: Path, settings: dict[str, Any]) -> Iterator[Site]:
+    """A gateway of its own."""
     made = Site(folder, applications=[application()], pipelines=[], settings=settings)
     made.start()
     try:

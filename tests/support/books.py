@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import sqlite3
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 from pydicom.uid import generate_uid
 
 from gateway.payloads.filemeta import read_origin
+from tests.support import databases
 from tests.support.dicom import encode, slice_
 from tests.support.site import Site, write
 
@@ -87,13 +87,10 @@ class Books:
         The gateway has applied everything; what was sent without being answered may be there too.
         """
         wanted = self.acknowledged if acknowledged is None else acknowledged
-        connection = sqlite3.connect(f"file:{data}/gateway.db?mode=ro", uri=True)
-        rows = connection.execute(
-            "select sop_instance_uid, path, size from instances where state = 'STORED'"
-        ).fetchall()
-        counted = connection.execute("select coalesce(sum(instances), 0) from payloads").fetchone()
-        members = connection.execute("select count(*) from payload_instances").fetchone()
-        connection.close()
+        stored = "select sop_instance_uid, path, size from instances where state = 'STORED'"
+        rows = databases.rows(data, stored)
+        (counted,) = databases.rows(data, "select coalesce(sum(instances), 0) from payloads")
+        (members,) = databases.rows(data, "select count(*) from payload_instances")
         kept = {uid: path for uid, path, _ in rows}
         assert len(kept) == len(rows), "an instance is in the index twice"
         assert counted[0] == members[0] == len(rows), "payloads count otherwise than the index"

@@ -9,14 +9,15 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from gateway.config.live import LiveAeConfig
-from gateway.database.engine import Database, sqlite_url
+from gateway.database.engine import Database
 from tests.support.committing import commitment_worker, listener
+from tests.support.databases import database_url
 from tests.support.deliveries import worker
 
 
 def main(data_dir: Path, ae_dir: Path, port: int) -> None:
     """Deliver, ask, tell and listen until killed."""
-    database = Database(sqlite_url(data_dir / "gateway.db"))
+    database = Database(database_url(data_dir))
     config = LiveAeConfig(ae_dir)
     deliverer = worker(database, data_dir, config)
     deliverer.recover()

@@ -8,13 +8,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from gateway.config.live import LiveAeConfig
-from gateway.database.engine import Database, sqlite_url
+from gateway.database.engine import Database
+from tests.support.databases import database_url
 from tests.support.deliveries import worker
 
 
 def main(data_dir: Path, ae_dir: Path) -> None:
     """Deliver until killed."""
-    database = Database(sqlite_url(data_dir / "gateway.db"))
+    database = Database(database_url(data_dir))
     subject = worker(database, data_dir, LiveAeConfig(ae_dir))
     subject.recover()
     subject.run()

@@ -16,7 +16,7 @@ import yaml
 
 from gateway.config.live import LiveAeConfig
 from gateway.config.settings import DicomSettings
-from gateway.database.engine import Database, sqlite_url
+from gateway.database.engine import Database
 from gateway.database.schema import associations
 from gateway.dicom import dimse, pdu
 from gateway.dicom.hosts import Hosts
@@ -26,6 +26,7 @@ from gateway.dicom.scp import StorageScp
 from gateway.events.wake import Wakeups
 from gateway.payloads.associations import Associations
 from gateway.payloads.receiving import Arrival, Outcome, Status
+from tests.support.databases import database_url
 
 CONFIG: dict[str, Any] = {
     "applications": [{"ae-title": "AI"}, {"ae-title": "AI2"}],
@@ -112,7 +113,7 @@ class Station:
         folder = self.root / "ae"
         folder.mkdir(parents=True)
         (folder / "test.yaml").write_text(yaml.safe_dump(self.config))
-        self.database = Database(sqlite_url(self.root / "gateway.db"))
+        self.database = Database(database_url(self.root))
         self.database.create()
         self.ae_config = LiveAeConfig(folder)
         self.spool = FileSpool(self.root / "spool")

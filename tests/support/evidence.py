@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.support import databases
 from tests.support.site import Site
 
 
@@ -22,11 +21,9 @@ class Kept:
     file: Path
 
 
-def rows(site: Site, query: str, *values: Any) -> list[tuple[Any, ...]]:
-    """The answer of the gateway's own database, opened read-only."""
-    uri = f"file:{site.data / 'gateway.db'}?mode=ro"
-    with closing(sqlite3.connect(uri, uri=True, timeout=10)) as connection:
-        return connection.execute(query, values).fetchall()
+def rows(site: Site, query: str, **values: Any) -> list[tuple[Any, ...]]:
+    """The answer of the gateway's own database to a query with ``:names``."""
+    return databases.rows(site.data, query, **values)
 
 
 def indexed(site: Site, called: str, uid: str) -> Kept:
@@ -40,7 +37,7 @@ def kept(site: Site, called: str) -> dict[str, Kept]:
     found = rows(
         site,
         "SELECT called_ae, sop_instance_uid, sop_class_uid, transfer_syntax_uid, path"
-        " FROM instances WHERE called_ae = ? AND state = 'STORED'",
-        called,
+        " FROM instances WHERE called_ae = :called AND state = 'STORED'",
+        called=called,
     )
     return {row[1]: Kept(*row[:4], site.data / row[4]) for row in found}

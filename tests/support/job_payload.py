@@ -13,10 +13,11 @@ import sqlalchemy as sa
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
-from gateway.database.engine import Database, sqlite_url
+from gateway.database.engine import Database
 from gateway.database.schema import events, jobs, new_id, pipelines, result_files, results
 from gateway.pipelines.model import Definition, Input, Operator, Output
 from gateway.results import registry
+from tests.support.databases import database_url
 from tests.support.dicom import slice_
 
 DEFINITION = Definition(
@@ -66,7 +67,7 @@ class JobPayload:
 
     def __post_init__(self) -> None:
         self.data_dir.mkdir(parents=True, exist_ok=True)
-        self.database = Database(self.url or sqlite_url(self.data_dir / "gateway.db"))
+        self.database = Database(self.url or database_url(self.data_dir))
         self.database.create()
 
     def job(self) -> str:

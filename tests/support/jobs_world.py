@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection
 
 from gateway.config.settings import JobSettings
 from gateway.database import schema
-from gateway.database.engine import Database, sqlite_url
+from gateway.database.engine import Database
 from gateway.events.wake import Topic, Wakeups
 from gateway.jobs.creation import JobCreation, NewJob
 from gateway.jobs.executor import Executor
@@ -27,6 +27,7 @@ from gateway.jobs.transitions import Job, load
 from gateway.pipelines import registry
 from gateway.results.backoff import Backoff
 from tests.support import seed
+from tests.support.databases import database_url
 from tests.support.local_engine import LocalEngine
 
 STUDY = "1.2.826.0.1.3680043.8.498.7"
@@ -66,7 +67,7 @@ class World:
 
     def __init__(self, data_dir: Path, engine: Executor | None = None) -> None:
         self.data_dir = data_dir
-        self.database = Database(sqlite_url(data_dir / "gateway.db"))
+        self.database = Database(database_url(data_dir))
         self.database.create()
         self.wakeups = Wakeups()
         self.engine = engine or LocalEngine()

@@ -10,8 +10,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from gateway.database import schema
-from gateway.database.engine import Database, sqlite_url
+from gateway.database.engine import Database
 from gateway.events.record import Kind, record
+from tests.support.databases import database_url
 
 STUDY = "1.2.826.0.1.3680043.8.498.1"
 SERIES = "1.2.826.0.1.3680043.8.498.1.1"
@@ -36,7 +37,7 @@ class Story:
 
 
 def new_database(folder: Path) -> Database:
-    database = Database(sqlite_url(folder / "gateway.db"))
+    database = Database(database_url(folder))
     database.create()
     return database
 

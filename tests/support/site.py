@@ -21,6 +21,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 from gateway.dicom.peer import Peer
 from gateway.dicom.scu import Sent, StoreScu
 from gateway.errors import GatewayError
+from tests.support.databases import database_url, on_postgres
 
 START_SECONDS = 60.0
 
@@ -117,6 +118,8 @@ class Site:
             "jobs": {"grace-seconds": 1},
             "images": {"test/python": {"command": [sys.executable]}},
         } | dict(settings or {})
+        if on_postgres():
+            merged.setdefault("database", {"url": database_url(self.data)})
         (root / "gateway.yaml").write_text(yaml.safe_dump(merged))
         self.process: subprocess.Popen[bytes] | None = None
         self.http: httpx.Client | None = None

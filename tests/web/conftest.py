@@ -12,7 +12,7 @@ import pytest
 
 from gateway.config.live import LiveAeConfig
 from gateway.config.settings import StorageSettings
-from gateway.database.engine import Database, sqlite_url
+from gateway.database.engine import Database
 from gateway.errors import Refused
 from gateway.events.wake import Wakeups
 from gateway.monitor import health, metrics
@@ -20,6 +20,7 @@ from gateway.web.application import create_app
 from gateway.web.server import HttpServer
 from gateway.web.services import Actions, Services
 from tests.support import seed
+from tests.support.databases import on_postgres
 
 AE_CONFIG = """
 applications:
@@ -86,14 +87,11 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, seed.Story
 
 
 @pytest.fixture
-def site(tmp_path: Path, template: tuple[Path, seed.Story], database_url: str) -> Iterator[Site]:
+def site(tmp_path: Path, template: tuple[Path, seed.Story]) -> Iterator[Site]:
     folder, told = tmp_path / "data", template[1]
     shutil.copytree(template[0], folder)
-    database = Database(sqlite_url(folder / "gateway.db"))
-    if not database_url.startswith("sqlite"):
-        database.close()
-        database = Database(database_url)
-        database.create()
+    database = seed.new_database(folder)
+    if on_postgres():
         told = seed.story(database, folder)
     acted: list[str] = []
     given = services(folder, database, acted)
