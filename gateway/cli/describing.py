@@ -238,9 +238,12 @@ def _section(title: str, rows: list[dict[str, Any]], columns: str) -> None:
 
 
 def _how_it_went(found: dict[str, Any]) -> None:
-    """Print a job's decision, operators with their last lines, and results."""
+    """Print what a job notes, its decision, operators with their last lines, and results."""
     from gateway.cli import show
 
+    if found["notes"]:
+        show.heading("notes")
+        show.lines(found["notes"])
     if found["decision"]:
         show.heading("decision")
         show.fields(

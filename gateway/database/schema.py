@@ -282,6 +282,7 @@ jobs = Table(
     Column("started_at", Double),
     Column("stopped_at", Double),
     Column("payload_deleted_at", Double, comment="a person deleted its files"),
+    Column("notes", JSON, nullable=False, default=list, comment="about the last attempt"),
     UniqueConstraint("received_payload_id", "revision", "rule"),
     CheckConstraint("priority BETWEEN 1 AND 4", name="priority"),
     Index(None, "state", "priority", "queued_at"),

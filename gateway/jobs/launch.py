@@ -20,7 +20,6 @@ from gateway.jobs.executor import End, Executor, JobRun, OperatorEnd
 from gateway.jobs.logs import Logs, relative_log
 from gateway.jobs.names import first_line
 from gateway.jobs.payload_files import PayloadFiles
-from gateway.pipelines.orchestration import notes
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +80,7 @@ class Launcher:
         if attempt.stopping():
             self._done(attempt)
             return
-        for note in notes(attempt.definition, self._executor.name):
+        for note in job.notes:
             log.info("about its definition: %s", note, extra={"job": job.id})
         point("job.execute.before")
         handle = self._executor.start(run, attempt, lambda: self._done(attempt))

@@ -38,6 +38,7 @@ from gateway.jobs.states import PENDING, JobEvent, State
 from gateway.jobs.transitions import Facts, Job, OperatorLog, load, move_job, place_of
 from gateway.pipelines import registry as pipelines
 from gateway.pipelines.model import Definition
+from gateway.pipelines.orchestration import notes
 from gateway.results import registry as results
 from gateway.results.backoff import Backoff
 
@@ -372,6 +373,7 @@ class Scheduler:
                     OperatorLog(operator.name, relative_log(job_id, number, operator.name))
                     for operator in definition.operators
                 ],
+                notes=notes(definition, self._executor.name),
                 results=lambda c, j: _discard(c, j, number),
             )
             job = move_job(connection, job_id, JobEvent.START, facts)

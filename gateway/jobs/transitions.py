@@ -57,6 +57,8 @@ class Facts:
     exit_code: int | None = None
     not_before: float | None = None
     operators: Sequence[OperatorLog] = ()
+    notes: Sequence[str] = ()
+    """What the attempt says about its definition, a sentence each."""
     results: Callable[[Connection, Job], None] | None = None
     """Called for :data:`Effect.BEGIN_ATTEMPT` (discard) and :data:`Effect.RELEASE_RESULTS`."""
 
@@ -136,6 +138,7 @@ def _begin_attempt(connection: Connection, job: Job, facts: Facts) -> dict[str, 
         "not_before": None,
         "reason": None,
         "exit_code": None,
+        "notes": list(facts.notes),
     }
 
 

@@ -66,6 +66,7 @@ def _attempt(connection: Connection, job: Job) -> list[Row[Any]]:
 
 
 def _messages(job: Job, rows: dict[str, Row[Any]]) -> Iterator[str]:
+    yield from job.notes
     if job.reason:
         yield job.reason
     for name, row in rows.items():

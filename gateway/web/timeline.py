@@ -161,6 +161,8 @@ def _jobs(rows: Iterable[sa.Row[Any]]) -> Iterator[Entry]:
         if row.started_at is not None:
             text = f"job started, attempt {row.attempt}"
             yield Entry(row.started_at, "job/started", text, ids)
+            for note in row.notes:
+                yield Entry(row.started_at, "job/note", note, ids)
         if row.stopped_at is not None:
             text = f"job stopped: {row.status}{_because(row.reason)}"
             yield Entry(row.stopped_at, "job/stopped", text, ids)

@@ -33,6 +33,19 @@ def test_a_job_runs_to_healthy_and_releases_its_results(world: World) -> None:
     assert (record.reason, record.exit_code, record.attempt) == (None, None, 1)
 
 
+def test_a_job_notes_that_its_definition_asks_for_another_engine(world: World) -> None:
+    world.pipeline("old", writing(), orchestrator="Argo")
+    world.pipeline("new", writing())
+    old = world.create("old", world.received())
+    assert world.job(old).notes == [], "nothing runs yet"
+    with world.scheduling():
+        new = world.create("new", world.received())
+        assert world.settle(old, new) == ["STOPPED/HEALTHY"] * 2
+    (note,) = world.job(old).notes
+    assert note.startswith("the definition asks for Argo (orchestrator Argo); it runs on the ")
+    assert world.job(new).notes == []
+
+
 def test_an_operator_sees_the_selected_instances(world: World) -> None:
     payload = world.received()
     world.pipeline("look", writing("find $INPUT -type f"))

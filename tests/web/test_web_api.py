@@ -75,6 +75,17 @@ def test_the_timeline_tells_the_whole_story_in_order(site: Site) -> None:
     assert not [secret for secret in seed.SECRETS if secret in texts]
 
 
+def test_the_timeline_tells_what_a_job_notes_about_its_definition(site: Site) -> None:
+    note = "the definition asks for Argo (orchestrator Argo); it runs on the process executor"
+    with site.database.begin() as connection:
+        connection.execute(sa.update(schema.jobs).values(notes=[note]))
+    assert get(site, "/api/v1/jobs")["items"][0]["notes"] == [note]
+    items = get(site, f"/api/v1/payloads/{site.story.payload}/timeline")["items"]
+    at = [item["kind"] for item in items].index("job/started")
+    assert (items[at + 1]["kind"], items[at + 1]["text"]) == ("job/note", note)
+    assert items[at + 1]["job_id"] == site.story.job
+
+
 @pytest.mark.parametrize(
     "path",
     ["payloads", "jobs", "results", "associations", "events", "decisions", "quarantine",
