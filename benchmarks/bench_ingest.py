@@ -20,10 +20,8 @@ from pathlib import Path
 
 from ingest_extras import disk_limits, latency, memory
 from ingest_peers import RECEIVERS, Receiver, all_receivers
+from raw_sender import RawSender
 from slices import make_slices
-
-from gateway.dicom.peer import Peer
-from gateway.dicom.scu import StoreScu
 
 SIZES = {"524 kB": (512, 512), "40 kB": (140, 142)}
 """Rows and columns."""
@@ -33,24 +31,18 @@ RESULTS = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 _BEGIN, _END = "<!-- bench-ingest -->", "<!-- /bench-ingest -->"
 
 
-def send(port: int, paths: list[Path]) -> None:
-    """Send over one association."""
-    for sent in StoreScu(Peer("BENCH", "127.0.0.1", port, "SENDER")).send(paths):
-        assert sent.stored, sent
-
-
 def rate(port: int, paths: list[Path], associations: int) -> float:
-    """Instances per second in all over ``associations`` at once, each a process of its own."""
-    if associations == 1:
-        began = time.perf_counter()
-        send(port, paths)
-        return len(paths) / (time.perf_counter() - began)
+    """Instances per second in all over ``associations`` at once, each a process of its own.
+
+    The clock runs from the first C-STORE to the last release: associations are open before.
+    """
     context = multiprocessing.get_context("fork")
     gate = context.Barrier(associations + 1)
 
     def work(mine: list[Path]) -> None:
+        sender = RawSender(port, mine)
         gate.wait()
-        send(port, mine)
+        sender.send()
 
     senders = [
         context.Process(target=work, args=(paths[n::associations],)) for n in range(associations)

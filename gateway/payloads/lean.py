@@ -63,79 +63,125 @@ def lean_head(data: memoryview, transfer_syntax: str) -> Head | None:
     """The head of the data set that begins with ``data``; None when it is not beyond doubt."""
     if transfer_syntax in _DEFLATED:
         return None
-    implicit = transfer_syntax == _IMPLICIT
     order = ">" if transfer_syntax == _BIG_ENDIAN else "<"
     try:
-        return _head(_Walk(data, order, implicit=implicit).values())
+        if transfer_syntax == _IMPLICIT:
+            return _head(_implicit_values(data))
+        return _head(_explicit_values(data, _FORMS[order]))
     except (_Odd, struct.error, ValueError):
         return None
 
 
-class _Walk:
-    """One pass over the elements up to the last that is wanted."""
+def _explicit_values(  # noqa: C901 - one flat loop: calls would double its cost
+    data: memoryview, form: _Form
+) -> dict[int, bytes]:
+    """Raw values of the wanted tags that are there.
 
-    def __init__(self, data: memoryview, order: str, *, implicit: bool) -> None:
+    One flat loop, since this is most of what an instance costs the processor.  It goes on to the
+    pixel data only to see that the tags still ascend, as far as the buffer reaches.
+    """
+    header, long = form.header.unpack_from, form.long.unpack_from
+    wanted, short, size = _WANTED, _SHORT, len(data)
+    found: dict[int, bytes] = {}
+    at, last = 0, 0x0007FFFF
+    while at < size:
+        if last > _LAST and at + 12 > size:
+            return found
+        group, element, vr, length = header(data, at)
+        tag = group << 16 | element
+        if tag <= last or tag > _LAST_PIXELS:
+            raise _Odd
+        last = tag
+        at += 8
+        if vr not in short:
+            if vr not in _LONG:
+                raise _Odd
+            (length,) = long(data, at)
+            at += 4
+        if tag > _LAST:
+            if length == _UNDEFINED or tag in _PIXELS:
+                return found
+        elif length == _UNDEFINED:
+            at = _Sequences(data, form, implicit=False).end_of(tag, vr, at)
+            continue
+        elif length & 1 or at + length > size:
+            raise _Odd
+        if tag in wanted:
+            if vr != wanted[tag]:
+                raise _Odd
+            found[tag] = bytes(data[at : at + length])
+        at += length
+    return found
+
+
+def _implicit_values(data: memoryview) -> dict[int, bytes]:
+    """As :func:`_explicit_values`, without value representations."""
+    form = _FORMS["<"]
+    header, wanted, size = _IMPLICIT_HEADER.unpack_from, _WANTED, len(data)
+    found: dict[int, bytes] = {}
+    at, last = 0, 0x0007FFFF
+    while at < size:
+        if last > _LAST and at + 12 > size:
+            return found
+        group, element, length = header(data, at)
+        tag = group << 16 | element
+        if tag <= last or tag > _LAST_PIXELS:
+            raise _Odd
+        last = tag
+        at += 8
+        if tag > _LAST:
+            if length == _UNDEFINED or tag in _PIXELS:
+                return found
+        elif length == _UNDEFINED:
+            at = _Sequences(data, form, implicit=True).end_of(tag, b"", at)
+            continue
+        elif length & 1 or at + length > size:
+            raise _Odd
+        if tag in wanted:
+            found[tag] = bytes(data[at : at + length])
+        at += length
+    return found
+
+
+class _Form:
+    """How elements are laid out in one byte order."""
+
+    def __init__(self, order: str) -> None:
+        self.tag = struct.Struct(f"{order}HH")
+        self.header = struct.Struct(f"{order}HH2sH")
+        self.item = struct.Struct(f"{order}HHL")
+        self.long = struct.Struct(f"{order}L")
+
+
+_FORMS = {order: _Form(order) for order in "<>"}
+_IMPLICIT_HEADER = _FORMS["<"].item
+
+
+class _Sequences:
+    """Moves behind sequences of undefined length."""
+
+    def __init__(self, data: memoryview, form: _Form, *, implicit: bool) -> None:
         self._data = data
+        self._form = form
         self._implicit = implicit
-        self._tag = struct.Struct(f"{order}HH")
-        self._explicit_header = struct.Struct(f"{order}HH2sH")
-        self._implicit_header = struct.Struct(f"{order}HHL")
-        self._long = struct.Struct(f"{order}L")
         self._at = 0
 
-    def values(self) -> dict[int, bytes]:
-        """Raw values of the wanted tags that are there."""
-        found: dict[int, bytes] = {}
-        last = 0x0007FFFF
-        data, size = self._data, len(self._data)
-        while self._at < size:
-            tag, vr, length = self._header()
-            if tag <= last:
-                raise _Odd
-            if tag > _LAST:
-                if tag > _LAST_PIXELS:
-                    raise _Odd
-                self._still_ascending(tag, length)
-                return found
-            last = tag
-            if length == _UNDEFINED:
-                self._skip_sequence(tag, vr, 0)
-                continue
-            end = self._at + length
-            if end > size or length & 1:
-                raise _Odd
-            wanted = _WANTED.get(tag)
-            if wanted is not None:
-                if vr not in (wanted, b""):
-                    raise _Odd
-                found[tag] = bytes(data[self._at : end])
-            self._at = end
-        return found
-
-    def _still_ascending(self, last: int, length: int) -> None:
-        """Give up when a tag that was passed comes after all.
-
-        Looks as far as the pixel data, the end of the buffer or a sequence of undefined length.
-        """
-        while length != _UNDEFINED and last not in _PIXELS:
-            self._at += length
-            if self._at + 12 > len(self._data):
-                return
-            tag, _, length = self._header()
-            if tag <= last or tag > _LAST_PIXELS:
-                raise _Odd
-            last = tag
+    def end_of(self, tag: int, vr: bytes, at: int) -> int:
+        """Where the sequence ends whose first item is at ``at``."""
+        self._at = at
+        self._skip_sequence(tag, vr, 0)
+        return self._at
 
     def _header(self) -> tuple[int, bytes, int]:
         """Tag, VR (empty when implicit) and length; moves behind them."""
         if self._implicit:
-            group, element, length = self._implicit_header.unpack_from(self._data, self._at)
+            group, element, length = self._form.item.unpack_from(self._data, self._at)
             self._at += 8
             return group << 16 | element, b"", length
-        group, element, vr, length = self._explicit_header.unpack_from(self._data, self._at)
+        group, element, vr, length = self._form.header.unpack_from(self._data, self._at)
         self._at += 8
         if vr in _LONG:
-            (length,) = self._long.unpack_from(self._data, self._at)
+            (length,) = self._form.long.unpack_from(self._data, self._at)
             self._at += 4
         elif vr not in _SHORT:
             raise _Odd
@@ -160,7 +206,7 @@ class _Walk:
 
     def _skip_item(self, depth: int) -> None:
         while True:
-            group, element = self._tag.unpack_from(self._data, self._at)
+            group, element = self._form.tag.unpack_from(self._data, self._at)
             if group << 16 | element == _ITEM_END:
                 _, length = self._item()
                 if length:
@@ -178,7 +224,7 @@ class _Walk:
         self._skip_sequence(0 if tag in _WANTED else tag, vr, depth + 1)
 
     def _item(self) -> tuple[int, int]:
-        group, element, length = self._implicit_header.unpack_from(self._data, self._at)
+        group, element, length = self._form.item.unpack_from(self._data, self._at)
         self._at += 8
         return group << 16 | element, length
 

@@ -2,9 +2,10 @@
 
 The only reader of the logs and, of the hot path, the only writer of files and index::
 
-    read     what the writers published, at most MAX_RECORDS or MAX_BYTES at once
-    files    each record's file, from the segment (or incoming/) into the spool
-    commit   index and position of the log in one transaction
+    read     what the writers published, every STEP_SECONDS while they write
+    files    each record's file, from the segment (or incoming/) into the spool, at once
+    commit   index and position of the log in one transaction, when the writers pause or
+             enough is gathered: a transaction costs as much as some dozens of records
     after    unlink what the index does not keep, answer who waits for a verdict, wake completion
     free     once enough segments are used: flush the files (durability: power), recycle
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -40,8 +42,12 @@ MAX_RECORDS = 256
 """Most records in one transaction."""
 MAX_BYTES = 16 * 1024 * 1024
 """Most bytes made into files before their index is committed."""
-GATHER_SECONDS = 0.01
-"""How long records gather before a batch: fewer, larger transactions for a short wait."""
+STEP_SECONDS = 0.005
+"""How often the logs are looked at while they grow."""
+GATHER_SECONDS = 0.05
+"""How long records gather at most before their transaction; a step without new ones ends it."""
+_FEW = 16
+"""Records that are not worth another look at once."""
 _PATIENCE = 1.0
 _RETRY_SECONDS = 1.0
 _WITH_FILE = {Kind.INSTANCE, Kind.QUARANTINE}
@@ -76,6 +82,33 @@ class _Log:
     flush: _Flush | None = None
     unsure: bool = False
     """Whether the reader may be elsewhere than the index."""
+    gathered: list[Record] = field(default_factory=list)
+    """Records whose files are made and that are not in the index."""
+    gathered_bytes: int = 0
+    since: float = 0.0
+    """When the first of them was gathered, by the monotonic clock."""
+
+    def gather(self, batch: list[Record]) -> None:
+        """Take records whose files are made."""
+        if not self.gathered:
+            self.since = time.monotonic()
+        self.gathered += batch
+        self.gathered_bytes += sum(record.header.length for record in batch)
+
+    @property
+    def full(self) -> bool:
+        """Whether what is gathered must not wait for more."""
+        return (
+            len(self.gathered) >= MAX_RECORDS
+            or self.gathered_bytes >= MAX_BYTES
+            or time.monotonic() - self.since > GATHER_SECONDS
+            or any("v" in record.meta for record in self.gathered)
+        )
+
+    def take(self) -> list[Record]:
+        """What is gathered, which begins anew."""
+        found, self.gathered, self.gathered_bytes = self.gathered, [], 0
+        return found
 
 
 class Applier:
@@ -146,7 +179,8 @@ class Applier:
             self._look_up(receiver, entry)
             while True:
                 while batch := self._read(entry, None):
-                    self._apply(receiver, entry, batch)
+                    self._make(entry, batch)
+                    self._commit(receiver, entry)
                 # Behind a gap lies what an older index knew: it was restored, or is new.
                 beyond = entry.reader.beyond()
                 if beyond is None:
@@ -177,7 +211,7 @@ class Applier:
             if not self._turn():
                 self._sleep()
             elif not self._stop.is_set():
-                self._stop.wait(GATHER_SECONDS)
+                self._stop.wait(STEP_SECONDS)
         while self._turn():
             pass
 
@@ -202,23 +236,21 @@ class Applier:
             return
         if self._hint.wait(_PATIENCE):
             self._hint.clear()
-            self._stop.wait(GATHER_SECONDS)
+            self._stop.wait(STEP_SECONDS)
         else:
             self._turn(idle=True)
 
     def _turn(self, *, idle: bool = False) -> bool:
-        """Apply one batch of each log; False when nothing was or could be applied."""
+        """Take what is new in each log; False when nothing was or could be done."""
         worked = False
         for receiver, entry in list(self._logs.items()):
             with self._turning:
                 try:
                     self._look_up(receiver, entry)
-                    batch = self._read(entry, self._board.visible(receiver))
-                    if batch:
-                        self._apply(receiver, entry, batch)
+                    followed = self._follow(receiver, entry)
                     self._free(receiver, entry, idle=idle)
                     # Only now: a gateway that stops must not try for ever what cannot be done.
-                    worked = worked or bool(batch)
+                    worked = worked or followed
                 except Exception:
                     # Boundary of the task: receivers go on while the disk or the database is
                     # away, until their log is full; then they refuse, and nothing is lost.
@@ -227,12 +259,26 @@ class Applier:
                     self._stop.wait(_RETRY_SECONDS)
         return worked
 
+    def _follow(self, receiver: int, entry: _Log) -> bool:
+        """Take what is new until little is left; False when there was nothing to do."""
+        worked = False
+        while True:
+            batch = self._read(entry, self._board.visible(receiver))
+            self._make(entry, batch)
+            if entry.gathered:
+                worked = True
+                if not batch or entry.full:
+                    self._commit(receiver, entry)
+            if self._board.visible(receiver) - entry.reader.after < _FEW:
+                return worked
+
     def _look_up(self, receiver: int, entry: _Log) -> None:
         """After a fault, go on where the index says: a commit may have got through."""
         if entry.unsure:
             with self._database.read() as connection:
                 entry.applied = apply.position(connection, receiver)
             entry.reader.rewind(entry.applied)
+            entry.take()
             entry.unsure = False
 
     def _read(self, entry: _Log, visible: int | None) -> list[Record]:
@@ -252,10 +298,16 @@ class Applier:
             size += record.header.length
         return found
 
-    def _apply(self, receiver: int, entry: _Log, batch: list[Record]) -> None:
+    def _make(self, entry: _Log, batch: list[Record]) -> None:
+        """Make the files of ``batch`` and gather it."""
         for record in batch:
             if record.header.kind in _WITH_FILE:
                 self._files.make(record, entry.reader.segments)
+        entry.gather(batch)
+
+    def _commit(self, receiver: int, entry: _Log) -> None:
+        """Put what is gathered into the index."""
+        batch = entry.take()
         self._index(receiver, batch)
         entry.applied = batch[-1].seq
         entry.used += sum(record.header.length for record in batch)
