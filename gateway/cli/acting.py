@@ -21,7 +21,7 @@ def _act(ctx: typer.Context, path: str, said: str, as_json: bool, *, method: str
     from gateway.cli import show
     from gateway.cli.client import Client
 
-    with Client(ctx.obj) as client:
+    with Client.of(ctx.obj) as client:
         found = client.act(method, f"/api/v1/{path}")
     if as_json:
         show.as_json(found)
@@ -67,7 +67,7 @@ def retry_payload(ctx: typer.Context, identifier: Identifier, as_json: Json = Fa
     from gateway.cli.client import Client
     from gateway.cli.errors import NOT_FOUND, CliError
 
-    with Client(ctx.obj) as client:
+    with Client.of(ctx.obj) as client:
         found = client.get(f"/api/v1/{_path('payloads', identifier)}")
         waiting = [row["id"] for row in found["quarantine"] if row["resolved_at"] is None]
         if not waiting:

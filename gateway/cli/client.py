@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
 import httpx
 
-from gateway.cli.errors import FAILURE, NOT_FOUND, UNREACHABLE, USAGE, CliError
+from gateway.cli.address import Given, is_local
+from gateway.cli.errors import FAILURE, NOT_FOUND, UNREACHABLE, CliError
 
-DEFAULT_URL = "http://127.0.0.1:8080"
-CONFIG = Path(".config/gateway/config.yaml")
-"""Below the home folder; its key ``url`` names the gateway."""
 PAGE = 500
 """Items asked for at once."""
 _NOT_FOUND = 404
@@ -23,25 +19,23 @@ _NOT_FOUND = 404
 Params = Mapping[str, str | int | bool | None]
 
 
-def url_of(given: str | None) -> str:
-    """The gateway's address: option or ``GATEWAY_URL``, the user's file, else the local one."""
-    url = given or _configured() or DEFAULT_URL
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.netloc:
-        raise CliError(f"{url!r} is no address of a gateway, such as {DEFAULT_URL}", USAGE)
-    return url.rstrip("/")
-
-
 class Client:
     """Speaks to one gateway; every fault becomes a :class:`CliError`."""
 
-    def __init__(self, url: str | None) -> None:
-        self.url = url_of(url)
+    def __init__(self, url: str) -> None:
+        """``url`` is the address of its REST API."""
+        self.url = url
         self._http = httpx.Client(
             base_url=self.url,
             timeout=httpx.Timeout(60, connect=5),
-            trust_env=not _is_local(urlsplit(self.url).hostname or ""),
+            # A proxy from the environment must not stand between us and our own machine.
+            trust_env=not is_local(urlsplit(self.url).hostname or ""),
         )
+
+    @classmethod
+    def of(cls, given: Given) -> Self:
+        """The client of the gateway that the options, the environment or the user's file name."""
+        return cls(given.resolve().url)
 
     def __enter__(self) -> Self:
         """Use it for one command."""
@@ -109,22 +103,3 @@ def _refused(response: httpx.Response) -> CliError:
         detail = f"the answer was {response.status_code} {response.reason_phrase}"
     code = NOT_FOUND if response.status_code == _NOT_FOUND else FAILURE
     return CliError(detail, code)
-
-
-def _configured() -> str | None:
-    path = Path.home() / CONFIG
-    if not path.exists():
-        return None
-    from gateway.config.document import read
-
-    data = read(path).data
-    url = data.get("url") if isinstance(data, dict) else None
-    return str(url) if url else None
-
-
-def _is_local(host: str) -> bool:
-    """A proxy from the environment must not stand between us and our own machine."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

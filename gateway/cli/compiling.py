@@ -12,6 +12,7 @@ import typer
 from gateway.cli.options import Config, Json
 
 if TYPE_CHECKING:
+    from gateway.cli.address import Given
     from gateway.pipelines.model import Definition
 
 
@@ -82,7 +83,7 @@ def graph(
         show.lines(lines(definition))
 
 
-def _definition(url: str | None, pipeline: str) -> Definition:
+def _definition(given: Given, pipeline: str) -> Definition:
     """The definition of a file or, where there is none, of a running gateway's pipeline."""
     from gateway.cli.client import Client
     from gateway.pipelines.folder import read
@@ -92,7 +93,7 @@ def _definition(url: str | None, pipeline: str) -> Definition:
     if path.is_file() or path.suffix in (".yaml", ".yml"):
         written = read(path)
         return parse(written.text, written.file, written.files)
-    with Client(url) as client:
+    with Client.of(given) as client:
         found = client.get(f"/api/v1/pipelines/{quote(pipeline, safe='')}")
     return parse(found["definition"], found["file"], found["files"])
 

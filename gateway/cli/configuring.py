@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
     app.command("doctor")(doctor)
 
 
-@config.command("check")
+@config.command("check", connected=False)
 def check(config_file: Config = None, as_json: Json = False) -> None:
     """Check gateway.yaml, ae_config and the pipelines; exit 2 with one line per fault."""
     import dataclasses
@@ -49,7 +49,7 @@ def check(config_file: Config = None, as_json: Json = False) -> None:
         show.lines(found)
 
 
-@config.command("show")
+@config.command("show", connected=False)
 def show_config(config_file: Config = None, as_json: Json = False) -> None:
     """Print the settings in force: file, environment and defaults together, without passwords."""
     import yaml
@@ -76,7 +76,7 @@ def without_passwords(data: dict[str, Any]) -> dict[str, Any]:
     return data
 
 
-@rules.command("explain")
+@rules.command("explain", connected=False)
 def explain(
     paths: Annotated[list[Path], typer.Argument(exists=True, help="DICOM files and folders.")],
     called: Annotated[str, typer.Option("--called", help="AE title the study is sent to.")],

@@ -17,7 +17,7 @@ logs = group("Print the logs of operators.")
 def _get(ctx: typer.Context, path: str) -> Any:
     from gateway.cli.client import Client
 
-    with Client(ctx.obj) as client:
+    with Client.of(ctx.obj) as client:
         return client.get(path)
 
 
@@ -224,7 +224,7 @@ def job_logs(
 
     params = {"operator": operator, "attempt": attempt}
     path = f"/api/v1/jobs/{_quoted(identifier)}/logs"
-    with Client(ctx.obj) as client, client.stream(path, params) as pieces:
+    with Client.of(ctx.obj) as client, client.stream(path, params) as pieces:
         for piece in pieces:
             sys.stdout.write(show.clean(piece) if sys.stdout.isatty() else piece)
 

@@ -20,6 +20,7 @@ from gateway.config.settings import GatewaySettings
 from gateway.config.tls import TlsSettings
 from gateway.errors import GatewayError
 from gateway.monitor import machine
+from gateway.monitor.nvml import Nvml, Reading
 
 ECHO_SECONDS = 5.0
 DATABASE_FILE = "gateway.db"
@@ -53,7 +54,8 @@ def examine(config_file: Path | None) -> Iterator[Finding]:
     yield _database(found)
     yield from _destinations(found)
     yield _executor(found)
-    yield _gpus(found)
+    yield _machine()
+    yield from _gpus(found)
 
 
 def _configuration(config_file: Path | None) -> Iterator[Finding]:
@@ -179,10 +181,37 @@ def _executor(found: GatewaySettings) -> Finding:
     return Finding(name, not faults, "; ".join(faults) or "the sandbox can be made")
 
 
-def _gpus(found: GatewaySettings) -> Finding:
+def _machine() -> Finding:
     here = machine.look()
-    wanted = found.resources.gpus
-    detail = f"{here.gpus} GPUs, {here.cpu} cores, {here.memory_mb} MB"
-    if wanted is not None and wanted > here.gpus:
-        return Finding("machine", False, f"{detail}; the setting resources.gpus is {wanted}")
-    return Finding("machine", True, detail)
+    return Finding("machine", True, f"{here.cpu} cores, {here.memory_mb} MB of memory")
+
+
+def _gpus(found: GatewaySettings) -> Iterator[Finding]:
+    """A line for each GPU, and one that says whether they are as many as they should be."""
+    nvml = Nvml()
+    try:
+        readings = nvml.read()
+    finally:
+        nvml.close()
+    for reading in readings:
+        yield Finding(f"gpu {reading.device.index}", True, _gpu(reading))
+    wanted, files = found.resources.gpus, machine.device_files()
+    detail = f"{len(readings)} GPUs"
+    if nvml.absent:
+        detail += ", no NVIDIA driver (NVML) is installed"
+    elif nvml.fault is not None:
+        detail += f", NVML says: {nvml.fault}"
+    if wanted is not None:
+        few = wanted > len(readings)
+        detail += f"; the setting resources.gpus is {wanted}"
+    else:
+        # The kernel knows GPUs that jobs would not get: a driver half installed, say.
+        few = files > len(readings)
+        detail += f"; there are device files of {files}" if few else ""
+    yield Finding("gpus", not few, detail)
+
+
+def _gpu(reading: Reading) -> str:
+    size, used = (n // 2**20 for n in (reading.memory_total, reading.memory_used))
+    detail = f"{reading.device.model}, {reading.device.uuid}, {used} of {size} MB in use"
+    return detail if reading.busy is None else f"{detail}, {reading.busy:.0%} busy"

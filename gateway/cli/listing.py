@@ -22,7 +22,7 @@ def _list(
     from gateway.cli import show
     from gateway.cli.client import Client
 
-    with Client(ctx.obj) as client:
+    with Client.of(ctx.obj) as client:
         items = client.items(f"/api/v1/{what}", params, limit)
     if as_json:
         show.as_json(items)

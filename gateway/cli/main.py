@@ -20,8 +20,10 @@ from gateway.cli import (
     querying,
     serving,
 )
+from gateway.cli.address import Given
 from gateway.cli.errors import FAILURE, USAGE, CliError
 from gateway.cli.groups import WithPlugins
+from gateway.cli.options import Host, Url
 from gateway.errors import GatewayError
 
 _HELP = """Receive studies from modalities, run pipelines on them, deliver results to the PACS.
@@ -53,18 +55,11 @@ app = typer.Typer(
 @app.callback()
 def root(
     ctx: typer.Context,
-    url: Annotated[
-        str | None,
-        typer.Option(
-            "--url",
-            envvar="GATEWAY_URL",
-            help="Address of the gateway [default: `url` in ~/.config/gateway/config.yaml, "
-            "else http://127.0.0.1:8080].",
-        ),
-    ] = None,
+    host: Host = None,
+    url: Url = None,
 ) -> None:
     """Keep what every command needs."""
-    ctx.obj = url
+    ctx.obj = Given(host, url)
 
 
 @app.command("version")

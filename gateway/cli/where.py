@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.cli import show
+from gateway.cli.address import Given
 from gateway.cli.client import Client
 from gateway.cli.errors import NOT_FOUND, CliError
 
 
-def tell(url: str | None, study: str | None, accession: str | None, as_json: bool) -> None:
+def tell(given: Given, study: str | None, accession: str | None, as_json: bool) -> None:
     """Print the answer; raises :class:`CliError` (not found) when no payload holds the study."""
-    with Client(url) as client:
+    with Client.of(given) as client:
         answer = client.get("/api/v1/where", {"study": study, "accession": accession})
     if as_json:
         show.as_json(answer["payloads"])

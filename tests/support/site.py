@@ -232,7 +232,11 @@ class Site:
             timeout=60,
             check=False,
             cwd=self.root,
-            env=os.environ | {"GATEWAY_URL": f"http://127.0.0.1:{self.ports['http']}"},
+            env=os.environ
+            | {
+                "GATEWAY_URL": f"http://127.0.0.1:{self.ports['http']}",
+                "GATEWAY_HOST": f"127.0.0.1:{self.ports['grpc']}",
+            },
         )
 
     def send(self, paths: Iterable[Path], called: str = "AI", calling: str = "CT1") -> list[Sent]:
