@@ -88,12 +88,15 @@ class StorageSettings(Settings):
 
 
 class RetentionSettings(Settings):
-    """How long payloads are kept after their last work ended; never while any is open."""
+    """How long payloads are kept after their last work ended; never while any is open.
+
+    Payloads of jobs made by hand count too; a reusable payload stays until its owner deletes it.
+    """
 
     delivered_hours: Hours = 72
-    """Payloads whose jobs ended well and whose results were delivered."""
+    """Payloads whose jobs ended well and whose results were delivered; so for jobs made by hand."""
     failed_hours: Hours = 336
-    """Payloads with a failed job or result."""
+    """Payloads with a failed job or result; so for jobs made by hand."""
     unmatched_hours: Hours = 72
     """Payloads that no rule matched."""
 

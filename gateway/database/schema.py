@@ -281,7 +281,7 @@ jobs = Table(
     Column("queued_at", Double, comment="null = created, not yet started by its owner"),
     Column("started_at", Double),
     Column("stopped_at", Double),
-    Column("payload_deleted_at", Double, comment="a person deleted its files"),
+    Column("payload_deleted_at", Double, comment="its files were deleted, job and logs were not"),
     Column("notes", JSON, nullable=False, default=list, comment="about the last attempt"),
     UniqueConstraint("received_payload_id", "revision", "rule"),
     CheckConstraint("priority BETWEEN 1 AND 4", name="priority"),

@@ -190,6 +190,8 @@ def _reset(_connection: Connection, _job: Job, facts: Facts) -> dict[str, Any]:
         "retries": 0,
         "cancel_requested": None,
         "not_before": None,
+        # Its files are laid out anew: nobody may take them for deleted ones.
+        "payload_deleted_at": None,
     }
 
 

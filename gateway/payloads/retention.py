@@ -2,16 +2,17 @@
 
 A payload is never deleted while it receives, while a job of it is not STOPPED, or while a result
 of it is still to be delivered or committed.  Above the storage watermark the oldest finished ones
-go first, before their hours are over.  Every deletion is an event; files go after the record, and
-what a kill leaves over is removed at the next start.
+go first, before their hours are over.  The payload of a job made by hand ripens as that of any
+other job; a reusable payload never does (:mod:`gateway.payloads.handmade`).  Every deletion is an
+event; files go after the record, and what a kill leaves over is removed at the next start.
 """
 
 from __future__ import annotations
 
 import logging
-import shutil
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +32,9 @@ from gateway.database.schema import (
 from gateway.errors import Refused
 from gateway.events.faults import point
 from gateway.events.record import Kind, record
+from gateway.payloads import handmade
 from gateway.payloads.folders import Folders
+from gateway.payloads.leftovers import remove_folders, remove_leftovers
 from gateway.payloads.recovery import remove_file
 from gateway.payloads.space import Space
 from gateway.payloads.states import Event, State, step
@@ -40,6 +43,8 @@ from gateway.results.states import still_needed
 log = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 60.0
+TIDY_SECONDS = 3600.0
+"""How often folders are looked for that a kill, or a deletion by hand, left."""
 _RESTING = (State.ROUTED, State.UNMATCHED, State.CONFLICT, State.QUARANTINED)
 
 
@@ -51,6 +56,8 @@ class Ripe:
     since: float
     kept_by: str
     hours: float
+    job_id: str | None = None
+    """It belongs to this job, made by hand; None = it was received."""
 
 
 class Retention:
@@ -73,8 +80,12 @@ class Retention:
 
     def run(self) -> None:
         """Sweep until :meth:`stop`; run it in a thread of its own."""
+        tidy_at = 0.0
         while not self._stop.wait(self._sweep_seconds):
             try:
+                if time.monotonic() >= tidy_at:
+                    self.tidy(time.time())
+                    tidy_at = time.monotonic() + TIDY_SECONDS
                 self.sweep(time.time())
             except Exception:
                 # Task boundary: a fault is logged and the next sweep tries again.
@@ -87,26 +98,45 @@ class Retention:
     def sweep(self, now: float) -> list[str]:
         """Delete what is due at ``now``; returns the payloads deleted, oldest first."""
         deleted = []
-        for ripe in self.ripe():
+        for ripe in self.ripe(now):
             if now >= ripe.since + 3600 * ripe.hours:
                 reason = f"retention: {ripe.kept_by} ({ripe.hours:g} h)"
             elif self._space.full():
                 reason = "retention: storage watermark, oldest finished first"
             else:
                 continue
-            self.delete(ripe.payload_id, reason)
+            try:
+                self._delete(ripe, reason)
+            except Refused as error:
+                # Work on it began since it was judged.
+                log.info("payload kept", extra={"payload_id": ripe.payload_id, "why": str(error)})
+                continue
             deleted.append(ripe.payload_id)
         self._delete_returned(now)
         return deleted
 
-    def ripe(self) -> list[Ripe]:
-        """Every payload that may be deleted by age, oldest first."""
+    def tidy(self, now: float) -> int:
+        """Remove folders of payloads that were deleted already; returns how many."""
+        before = now - 3600 * self._settings.failed_hours
+        return remove_leftovers(self._database, self._folders, before)
+
+    def ripe(self, now: float) -> list[Ripe]:
+        """Every payload that may be deleted by age, or for want of room, oldest first."""
         with self._database.read() as connection:
             rows = connection.execute(
                 sa.select(payloads).where(payloads.c.state.in_(_RESTING))
             ).all()
             found = [ripe for row in rows if (ripe := self._judge(connection, row))]
+            found += self._by_hand(connection, now)
         return sorted(found, key=lambda ripe: ripe.since)
+
+    def _by_hand(self, connection: Connection, now: float) -> Iterator[Ripe]:
+        """Payloads of jobs made by hand: those that may be due, all of them when room is wanted."""
+        good, bad = self._settings.delivered_hours, self._settings.failed_hours
+        before = now if self._space.full() else now - 3600 * min(good, bad)
+        for one in handmade.finished(connection, before):
+            kept = ("failed-hours", bad) if one.failed else ("delivered-hours", good)
+            yield Ripe(one.payload_id, one.since, *kept, job_id=one.job_id)
 
     def _judge(self, connection: Connection, row: Row[Any]) -> Ripe | None:
         """When and by which setting ``row`` ripens; None while any work of it is open."""
@@ -122,8 +152,19 @@ class Retention:
             return Ripe(row.id, since, "failed-hours", self._settings.failed_hours)
         return Ripe(row.id, since, "delivered-hours", self._settings.delivered_hours)
 
+    def _delete(self, ripe: Ripe, reason: str) -> None:
+        if ripe.job_id is None:
+            self.delete(ripe.payload_id, reason)
+            return
+        point("payload.delete.before")
+        with self._database.begin() as connection:
+            handmade.mark_deleted(connection, ripe.job_id, reason)
+        point("payload.delete.after")
+        remove_folders(self._folders, [ripe.payload_id], [ripe.job_id])
+        log.info("payload deleted", extra={"payload_id": ripe.payload_id, "reason": reason})
+
     def delete(self, payload_id: str, reason: str) -> None:
-        """Delete one payload, record and event first, then its files.
+        """Delete one received payload, record and event first, then its files.
 
         Refused while work of it is open.
         """
@@ -140,10 +181,7 @@ class Retention:
         point("payload.delete.after")
         for path in gone.files:
             remove_file(self._folders.root, path)
-        for job_payload in gone.job_payloads:
-            shutil.rmtree(self._folders.payloads / job_payload, ignore_errors=True)
-        for job in gone.jobs:
-            shutil.rmtree(self._folders.logs / job, ignore_errors=True)
+        remove_folders(self._folders, gone.job_payloads, gone.jobs)
         log.info("payload deleted", extra={"payload_id": payload_id, "reason": reason})
 
     def _delete_returned(self, now: float) -> None:

@@ -12,12 +12,15 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from gateway.database.schema import jobs, new_id, reusable_payloads
+from gateway.events.record import Kind, record
 from gateway.jobs.states import State
 from gateway.jobs.transitions import Job
+from gateway.payloads import handmade
 from gateway.platform.errors import Code, PlatformError, not_found
 from gateway.results import registry as results
 
 STRIPES = 64
+BY_A_PERSON = "by a person"
 
 
 @dataclass(frozen=True)
@@ -102,14 +105,16 @@ def mark_deleted(connection: Connection, payload_id: str) -> None:
     A job's payload can go once the job has stopped and its results have left.
     """
     payload = find(connection, payload_id)
-    if payload.job is None:
-        table, values = reusable_payloads, {"deleted_at": time.time()}
-        key = payload_id
-    else:
+    if payload.job is not None:
         _check_finished(connection, payload.job)
-        table, values = jobs, {"payload_deleted_at": time.time()}
-        key = payload.job.id
-    connection.execute(sa.update(table).where(table.c.id == key).values(**values))
+        handmade.forget(connection, payload.job, BY_A_PERSON)
+        return
+    now, c = time.time(), reusable_payloads.c
+    connection.execute(
+        sa.update(reusable_payloads).where(c.id == payload_id).values(deleted_at=now)
+    )
+    data = {"state": "DELETED", "reason": BY_A_PERSON}
+    record(connection, Kind.PAYLOAD_DELETED, payload_id=payload_id, data=data, at=now)
 
 
 def deleted(connection: Connection) -> list[str]:
