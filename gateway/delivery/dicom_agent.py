@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from gateway.config.applications import Destination
@@ -58,21 +59,18 @@ class DicomAgent:
         if not instances or stopped():
             return False
         scu = StoreScu(Peer.of(destination, self._tls), timeouts=self._timeouts)
-        results = scu.send_instances(instances)
         try:
-            for sent in results:
-                item = by_path[sent.path]
-                answered(item, _answer(item, sent))
-                if stopped():
-                    break
+            # Stopped half-way, the association must end now, not when memory is tidied.
+            with closing(scu.send_instances(instances)) as results:
+                for sent in results:
+                    item = by_path[sent.path]
+                    answered(item, _answer(item, sent))
+                    if stopped():
+                        break
         except Interrupted as error:
             raise LinkError(str(error), [by_path[p] for p in error.unsent[:1]]) from error
         except (Unreachable, RejectedForNow, RejectedForGood, UnsupportedByGateway) as error:
             raise LinkError(str(error)) from error
-        finally:
-            # Stopped half-way: the association must end now, not when memory is tidied.
-            if isinstance(results, Generator):
-                results.close()
         return True
 
 

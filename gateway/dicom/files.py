@@ -11,6 +11,7 @@ import struct
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import pydicom
@@ -27,15 +28,17 @@ from gateway.dicom.sop_classes import Kind, is_uid, kind
 _PREAMBLE = 132
 _FIRST_READ = 4096
 _MAX_META = 16 << 20
+_TAG, _TAG_BIG = struct.Struct("<HH"), struct.Struct(">HH")
 _SHORT = struct.Struct("<HH2sH")
 _LONG = struct.Struct("<HH2s2xL")
 _LONG_VRS = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"UC", b"UN", b"UR", b"UT"})
 
 _SOP_CLASS, _SOP_INSTANCE, _TRANSFER_SYNTAX = 0x0002, 0x0003, 0x0010
+_WANTED = frozenset({_SOP_CLASS, _SOP_INSTANCE, _TRANSFER_SYNTAX})
 _TAG_SOP_CLASS, _TAG_SOP_INSTANCE = 0x00080016, 0x00080018
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Instance:
     """A DICOM instance in a file: who it is and where its data set lies."""
 
@@ -101,11 +104,11 @@ def sop_uids(data: bytes, transfer_syntax_uid: str) -> tuple[str, str] | None:
         except zlib.error:
             return None
     implicit = transfer_syntax_uid == ImplicitVRLittleEndian
-    order = ">" if transfer_syntax_uid == ExplicitVRBigEndian else "<"
+    tags, order = (_TAG_BIG, ">") if transfer_syntax_uid == ExplicitVRBigEndian else (_TAG, "<")
     found = {_TAG_SOP_CLASS: "", _TAG_SOP_INSTANCE: ""}
     at = 0
     while len(data) - at >= 12:
-        group, element = struct.unpack_from(f"{order}HH", data, at)
+        group, element = tags.unpack_from(data, at)
         tag = group << 16 | element
         if tag > _TAG_SOP_INSTANCE:
             return found[_TAG_SOP_CLASS], found[_TAG_SOP_INSTANCE]
@@ -170,7 +173,7 @@ def _meta(head: bytes, fd: int, start: int, size: int) -> tuple[dict[int, str], 
             return found, min(at, size)
         if at > len(head):
             head = os.pread(fd, min(size, at + _FIRST_READ), 0)
-        if vr == b"UI":
+        if element in _WANTED and vr == b"UI":
             found[element] = head[value_at:at].decode("ascii", "replace").strip(" \0")
 
 
@@ -197,10 +200,14 @@ def _by_pydicom(path: Path, offset: int, size: int, meta: dict[int, str]) -> Ins
     return _checked(path, sop_class, sop_instance, syntax, offset, size)
 
 
+_known_form = lru_cache(maxsize=256)(is_uid)
+"""Classes and syntaxes are few, so each is looked at once."""
+
+
 def _checked(
     path: Path, sop_class: str, sop_instance: str, syntax: str, offset: int, size: int
 ) -> Instance:
-    if not all(is_uid(uid) for uid in (sop_class, sop_instance, syntax)):
+    if not (_known_form(sop_class) and is_uid(sop_instance) and _known_form(syntax)):
         raise NotDicom(f"{path} names no valid SOP class, SOP instance and transfer syntax UID")
     if kind(sop_class) is not Kind.STORAGE:
         raise NotDicom(f"{path} holds {sop_class}, which is not sent by C-STORE")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import socket
-import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -19,6 +18,7 @@ from gateway.dicom.errors import (
 from gateway.dicom.limits import RequestorTimeouts
 from gateway.dicom.messages import Assembler, Receiver
 from gateway.dicom.negotiation import Context
+from gateway.dicom.outgoing import BLOCK, Content, Outgoing
 from gateway.dicom.peer import Peer, rejection
 from gateway.dicom.sop_classes import kind
 from gateway.dicom.stream import PlainStream, Stream
@@ -26,17 +26,10 @@ from gateway.dicom.tls import call
 from gateway.dicom.upper_layer import MAX_CONTROL_LENGTH, aborted_by_peer
 from gateway.dicom.wire import Wire
 
-_SEND_BLOCK = 1 << 20
 _RECEIVE_BLOCK = 1 << 16
 _OWN_PDU = 1 << 16
 _DEFAULT_SEND_PDU = 1 << 17
 _LARGEST_SEND_PDU = 1 << 18
-_MOST_PIECES = 512
-_PDU_PDV = struct.Struct(">BxLLBB")
-
-
-class FileChanged(ConnectionLost):
-    """A file became shorter while it was being sent; the association cannot go on."""
 
 
 class _Answers:
@@ -62,6 +55,14 @@ class _Answers:
     def end(self) -> None:
         """The response is complete."""
         self.latest = self._under_way
+
+
+@dataclass(frozen=True)
+class Request:
+    """A C-STORE request that is ready to be sent."""
+
+    message_id: int
+    data: Outgoing
 
 
 class Requestor:
@@ -102,7 +103,7 @@ class Requestor:
         self._piece = _piece_length(accept.user.max_pdu, max_pdu)
         self._answers = _Answers()
         self._assembler = Assembler(self._wire, self.contexts, receiver or self._answers)
-        self._block = bytearray(_SEND_BLOCK)
+        self._block = bytearray(BLOCK)
 
     def __enter__(self) -> Self:
         return self
@@ -132,17 +133,30 @@ class Requestor:
         self._wire.send(dimse.command_pdu(context.id, command))
         return self._response(dimse.C_ECHO_RQ, message_id)
 
-    def store(
-        self, context: Context, sop_instance_uid: str, fd: int, offset: int, length: int
-    ) -> Command:
-        """C-STORE (PS3.7 9.3.1) of ``length`` bytes of ``fd`` at ``offset``; returns the response.
+    def prepare(self, context: Context, sop_instance_uid: str, content: Content) -> Request:
+        """A C-STORE request (PS3.7 9.3.1), its first block read from the file already.
 
-        Raises ConnectionLost or ProtocolViolation; the association is unusable after either.
+        There is one block per association: prepare after the request before was sent, and drop
+        what was prepared and is not to be sent.  Raises FileChanged, or OSError when the file
+        cannot be opened; the association is as good as before.
         """
         message_id = self._next_id()
         command = dimse.store_request(context.abstract_syntax, sop_instance_uid, message_id)
-        self._stream(dimse.command_pdu(context.id, command), context.id, fd, offset, length)
-        return self._response(dimse.C_STORE_RQ, message_id)
+        head = dimse.command_pdu(context.id, command)
+        return Request(message_id, Outgoing(self._block, head, context.id, content, self._piece))
+
+    def store(self, request: Request, meanwhile: Callable[[], None] | None = None) -> Command:
+        """Send what was prepared; returns the response.
+
+        ``meanwhile`` is called between: the next request may be prepared in it.  It is not sent
+        before this one is answered, as no asynchronous operations are negotiated (PS3.7 D.3.3.3).
+        Raises ConnectionLost or ProtocolViolation; the association is unusable after either.
+        """
+        with request.data:
+            request.data.send(self._wire.send)
+        if meanwhile is not None:
+            meanwhile()
+        return self._response(dimse.C_STORE_RQ, request.message_id)
 
     def release(self) -> None:
         """A-RELEASE (PS3.8 7.2); what the peer does wrong now changes no result any more."""
@@ -198,46 +212,6 @@ class Requestor:
         self._message_id = self._message_id % 0xFFFF + 1
         return self._message_id
 
-    def _stream(self, head: bytes, context_id: int, fd: int, offset: int, length: int) -> None:
-        """Send ``head`` and the data set: many PDUs by one read and one write each block.
-
-        The file is read into the gaps between the PDU headers, so its bytes are copied once.
-        """
-        block = memoryview(self._block)
-        block[: len(head)] = head
-        at, left = len(head), length
-        while True:
-            at, left, pieces = self._lay_out(at, left, context_id)
-            wanted = sum(len(piece) for piece in pieces)
-            if pieces and os.preadv(fd, pieces, offset) != wanted:
-                raise FileChanged("the file became shorter while it was being sent")
-            offset += wanted
-            self._wire.send(block[:at])
-            if not left:
-                return
-            at = 0
-
-    def _lay_out(self, at: int, left: int, context_id: int) -> tuple[int, int, list[memoryview]]:
-        """Write PDU headers into the block; returns its fill, the bytes left and the gaps."""
-        block = memoryview(self._block)
-        pieces: list[memoryview] = []
-        while True:
-            piece = min(self._piece, left, len(block) - at - _PDU_PDV.size)
-            last = piece == left
-            if not last:
-                piece &= ~1  # every fragment but the last has even length (PS3.8 9.3.1)
-            _PDU_PDV.pack_into(
-                self._block, at, 4, piece + 6, piece + 2, context_id, dimse.LAST_BIT if last else 0
-            )
-            at += _PDU_PDV.size
-            if piece:
-                pieces.append(block[at : at + piece])
-            at += piece
-            left -= piece
-            full = len(block) - at < _PDU_PDV.size + 2 or len(pieces) >= _MOST_PIECES
-            if last or full:
-                return at, left, pieces
-
     def _response(self, request: int, message_id: int) -> Command:
         self._answers.clear()
         self._wire.allow(self._timeouts.response_seconds)
@@ -278,6 +252,7 @@ def _connect(peer: Peer, timeouts: RequestorTimeouts) -> Wire:
         send_seconds=timeouts.send_seconds,
         tick_seconds=min(1.0, timeouts.response_seconds / 2),
         block=_RECEIVE_BLOCK,
+        prompt=True,
     )
 
 

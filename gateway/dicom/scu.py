@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-import os
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import Self
 
 from gateway.dicom.dimse import Command
 from gateway.dicom.errors import (
@@ -23,10 +24,11 @@ from gateway.dicom.errors import (
 from gateway.dicom.files import Instance, read_instance
 from gateway.dicom.limits import RequestorTimeouts
 from gateway.dicom.negotiation import Context
+from gateway.dicom.outgoing import Content, FileChanged
 from gateway.dicom.pdu import ProposedContext
 from gateway.dicom.peer import Peer
 from gateway.dicom.plan import Batch, choose, plan
-from gateway.dicom.requestor import FileChanged, Requestor
+from gateway.dicom.requestor import Request, Requestor
 from gateway.dicom.sop_classes import VERIFICATION
 from gateway.dicom.transcode import UNCOMPRESSED, transcode
 from gateway.errors import Permanent
@@ -133,8 +135,8 @@ class StoreScu:
         for result in itertools.chain(unusable, self.send_instances(instances)):
             yield _told(result, on_result)
 
-    def send_instances(self, instances: Sequence[Instance]) -> Iterator[Sent]:
-        """As :meth:`send`, for files that were looked into already."""
+    def send_instances(self, instances: Sequence[Instance]) -> Generator[Sent, None, None]:
+        """As :meth:`send`, for files that were looked into already; close it to stop early."""
         batches = deque(plan(instances))
         while batches:
             batch = batches.popleft()
@@ -147,11 +149,15 @@ class StoreScu:
         self, batch: Batch, left: deque[Instance], later: Sequence[Path]
     ) -> Iterator[Sent]:
         """Send what is ``left``, taking off what has a result; stops early on a changed file."""
-        with Requestor(self.peer, batch.contexts, self._timeouts, self._max_pdu) as association:
+        with (
+            Requestor(self.peer, batch.contexts, self._timeouts, self._max_pdu) as association,
+            _Sender(association) as sender,
+        ):
             while left:
                 instance = left[0]
+                following = left[1] if len(left) > 1 else None
                 try:
-                    result = self._one(association, instance)
+                    result = sender.send(instance, following)
                 except FileChanged as error:
                     association.abort()
                     left.popleft()
@@ -167,8 +173,30 @@ class StoreScu:
                 left.popleft()
                 yield result
 
-    def _one(self, association: Requestor, instance: Instance) -> Sent:
-        context = choose(instance, association.contexts.values())
+
+class _Sender:
+    """Sends one instance after another; while the peer stores one, the next is read.
+
+    Leaving its context gives up what was prepared and not sent.
+    """
+
+    def __init__(self, association: Requestor) -> None:
+        self._association = association
+        self._contexts = tuple(association.contexts.values())
+        self._ready: tuple[Instance, Request] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._take()
+
+    def send(self, instance: Instance, following: Instance | None) -> Sent:
+        """Send ``instance``, prepare ``following``; raises FileChanged once it is half sent."""
+        ready = self._take(instance)
+        if ready is not None:
+            return self._store(instance, ready, following)
+        context = choose(instance, self._contexts)
         if context is None:
             return _not_sent(
                 instance.path,
@@ -178,7 +206,7 @@ class StoreScu:
                 SendOutcome.REFUSED_CONTEXT,
             )
         if context.transfer_syntax == instance.transfer_syntax_uid:
-            return _store(association, context, instance, instance)
+            return self._from_file(instance, context, instance, following)
         with tempfile.TemporaryDirectory(prefix="gateway-send-") as folder:
             decoded = Path(folder, "decoded.dcm")
             try:
@@ -186,22 +214,46 @@ class StoreScu:
                 plain = read_instance(decoded)
             except (UnsupportedByGateway, NotDicom, OSError) as error:
                 return _failed(instance, str(error))
-            return _store(association, context, instance, plain)
+            return self._from_file(instance, context, plain, following)
 
+    def _from_file(
+        self, instance: Instance, context: Context, file: Instance, following: Instance | None
+    ) -> Sent:
+        """Send ``file``, which holds ``instance``."""
+        try:
+            request = self._prepared(context, instance, file)
+        except (FileChanged, OSError) as error:
+            return _failed(instance, str(error))
+        return self._store(instance, request, following)
 
-def _store(association: Requestor, context: Context, instance: Instance, content: Instance) -> Sent:
-    """Send ``content``, a file of the same instance, and read the answer."""
-    try:
-        fd = os.open(content.path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        return _failed(instance, str(error))
-    try:
-        answer = association.store(
-            context, instance.sop_instance_uid, fd, content.offset, content.length
-        )
-    finally:
-        os.close(fd)
-    return _answered(instance, answer)
+    def _store(self, instance: Instance, request: Request, following: Instance | None) -> Sent:
+        def look_ahead() -> None:
+            if following is not None:
+                self._prepare(following)
+
+        return _answered(instance, self._association.store(request, look_ahead))
+
+    def _prepare(self, instance: Instance) -> None:
+        """Make ready what goes out as it is; what cannot be read is told when its turn comes."""
+        context = choose(instance, self._contexts)
+        if context is None or context.transfer_syntax != instance.transfer_syntax_uid:
+            return
+        with contextlib.suppress(FileChanged, OSError):
+            self._ready = instance, self._prepared(context, instance, instance)
+
+    def _prepared(self, context: Context, instance: Instance, file: Instance) -> Request:
+        content = Content(file.path, file.offset, file.length)
+        return self._association.prepare(context, instance.sop_instance_uid, content)
+
+    def _take(self, instance: Instance | None = None) -> Request | None:
+        """What is ready, if it is ``instance``; anything else is given up."""
+        ready, self._ready = self._ready, None
+        if ready is None:
+            return None
+        if ready[0] is instance:
+            return ready[1]
+        ready[1].data.close()
+        return None
 
 
 def _answered(instance: Instance, answer: Command) -> Sent:

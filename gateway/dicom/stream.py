@@ -26,6 +26,9 @@ class Stream(Protocol):
     def sendall(self, data: bytes | bytearray | memoryview) -> None:
         """Write everything; BlockingIOError when the peer takes none in time, else OSError."""
 
+    def acknowledge(self) -> None:
+        """Acknowledge now what was read, rather than with whatever is sent next."""
+
     def stop_reading(self) -> None:
         """Let the read that waits end, at the latest by its time-out; callable from any thread."""
 
@@ -48,6 +51,12 @@ def prepare(sock: socket.socket) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
 
+def acknowledge(sock: socket.socket) -> None:
+    """Let the kernel send the acknowledgement it holds back for up to 40 ms (RFC 1122 4.2.3.2)."""
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+
+
 class PlainStream:
     """TCP as it is."""
 
@@ -64,6 +73,10 @@ class PlainStream:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(receive))
         if send is not None:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(send))
+
+    def acknowledge(self) -> None:
+        """Acknowledge now."""
+        acknowledge(self.sock)
 
     def stop_reading(self) -> None:
         """Shut the receiving side."""
@@ -145,6 +158,10 @@ class TlsStream:
             raise BlockingIOError("the peer takes nothing") from error
         finally:
             self.sock.settimeout(self._receive_seconds)
+
+    def acknowledge(self) -> None:
+        """Acknowledge now."""
+        acknowledge(self.sock)
 
     def stop_reading(self) -> None:
         """End a handshake at once; a session ends by itself with the next time-out of a read.

@@ -41,8 +41,17 @@ class Wire:
         tick_seconds: float = _TICK_SECONDS,
         on_block: Callable[[], None] | None = None,
         block: int = BLOCK,
+        prompt: bool = False,
     ) -> None:
-        """Take over a connected stream and set its time-outs."""
+        """Take over a connected stream and set its time-outs.
+
+        ``prompt``: acknowledge what comes in pieces before waiting for the rest.  A peer that
+        leaves Nagle's algorithm on, as DCMTK does, sends the second piece of a small PDU only
+        then: otherwise each costs 40 ms.
+        """
+        self._prompt = prompt
+        self._pieces = 0
+        """Reads since something was sent, which acknowledges too."""
         self._send_seconds, self._tick_seconds = send_seconds, tick_seconds
         self._take(stream)
         self._buffer = bytearray(block)
@@ -138,6 +147,7 @@ class Wire:
 
     def send(self, data: bytes | bytearray | memoryview) -> None:
         """Send everything; raises ConnectionLost when the peer is gone or does not read."""
+        self._pieces = 0
         try:
             self._stream.sendall(data)
         except BlockingIOError as error:
@@ -182,6 +192,10 @@ class Wire:
     def _fill(self) -> None:
         if self._start == self._end:
             self._start = self._end = 0
+        if self._prompt:
+            if self._pieces:
+                self._stream.acknowledge()
+            self._pieces += 1
         got = self._receive(self._view[self._end :])
         self._end += got
         if time.monotonic() > self._deadline:
