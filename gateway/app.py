@@ -32,6 +32,7 @@ from gateway.events.lease import Lease
 from gateway.events.mqtt import Publisher, discard_waiting
 from gateway.events.record import Kind, record
 from gateway.events.wake import Topic, Wakeups
+from gateway.executors.gpus import Gpu
 from gateway.executors.process import ProcessExecutor
 from gateway.jobs import creation
 from gateway.jobs.creation import JobCreation
@@ -41,6 +42,10 @@ from gateway.jobs.payload_files import PayloadFiles
 from gateway.jobs.scheduler import Scheduler, Tempo
 from gateway.monitor import health, metrics
 from gateway.monitor.journal import Journal
+from gateway.monitor.machine_metrics import MachineCollector
+from gateway.monitor.nvml import Nvml
+from gateway.monitor.operators import Lookup
+from gateway.monitor.sampler import Sampler
 from gateway.parts import Ending, Part, Threaded, Worker
 from gateway.payloads.actions import PayloadActions
 from gateway.payloads.assembler import Assembler
@@ -50,7 +55,7 @@ from gateway.payloads.intake.intake import Intake
 from gateway.payloads.retention import Retention
 from gateway.payloads.space import Space
 from gateway.pipelines import registry as pipelines
-from gateway.platform.clara import no_gpus
+from gateway.platform.clara import GpuFeed
 from gateway.platform.server import Platform, PlatformServer
 from gateway.results import tasks
 from gateway.routing.attributes import extract
@@ -101,6 +106,8 @@ class Gateway:
     def _build(self) -> None:
         """Build the parts of this process's roles, in the order they start."""
         self._space = Space(self.folders.root, self.settings.storage)
+        self._nvml = Nvml()
+        self._parts.append(Ending(self._nvml.close))
         self._indexer = Indexer(self.database, self.folders, self.wakeups)
         self._parts.append(Ending(self._indexer.stop))
         publisher = self._publisher() if "delivery" in self.roles else None
@@ -198,8 +205,12 @@ class Gateway:
             health.Condition.DEGRADED if loaded.faults else health.Condition.OK,
             {"faults": [str(fault) for fault in loaded.faults]},
         )
-        capacity = Capacity.of_machine(settings.resources)
-        executor = ProcessExecutor(settings.images, host_volumes=settings.host_volumes)
+        capacity = self._capacity()
+        executor = ProcessExecutor(
+            settings.images,
+            host_volumes=settings.host_volumes,
+            gpus={gpu.index: Gpu(gpu.minor, gpu.uuid) for gpu in self._nvml.devices()},
+        )
         self._checks["executor"] = health.executor(executor.name, executor.check)
         scheduler = Scheduler(
             database=self.database,
@@ -225,6 +236,11 @@ class Gateway:
             creation.supersede,
         )
         self._work("router", router)
+
+    def _capacity(self) -> Capacity:
+        """What jobs may use together; GPUs are those that NVML finds, unless a number is set."""
+        found = [gpu.index for gpu in self._nvml.devices()]
+        return Capacity.of_machine(self.settings.resources, found)
 
     def _job_creation(self, capacity: Capacity) -> JobCreation:
         settings = self.settings
@@ -265,6 +281,8 @@ class Gateway:
         )
 
     def _api(self, retention: Retention) -> None:
+        sampler = Sampler(self._nvml, Lookup(self.database), self.folders.root, ROLES)
+        self._work("machine", sampler)
         services = Services(
             database=self.database,
             wakeups=self.wakeups,
@@ -272,16 +290,21 @@ class Gateway:
             data_dir=self.folders.root,
             version=__version__,
             checks=self._checks,
-            registry=metrics.registry(self.database, self.ae_config, self.folders.root),
+            registry=metrics.registry(
+                self.database,
+                self.ae_config,
+                self.folders.root,
+                MachineCollector(sampler.machine, self.folders.root),
+            ),
             actions=self._actions(retention),
         )
         http = self.settings.http
         server = HttpServer(create_app(services), http.bind, http.port)
         self.endpoints["http"] = server.port
         self._parts.append(server)
-        self._platform()
+        self._platform(sampler)
 
-    def _platform(self) -> None:
+    def _platform(self, gpus: GpuFeed) -> None:
         """Clara's gRPC API beside REST."""
         platform = Platform(
             database=self.database,
@@ -290,8 +313,8 @@ class Gateway:
             models=self.settings.models,
             host_volumes=self.settings.host_volumes,
             space=self._space,
-            jobs=self._job_creation(Capacity.of_machine(self.settings.resources)),
-            gpus=no_gpus,
+            jobs=self._job_creation(self._capacity()),
+            gpus=gpus,
             version=__version__,
             # No pipeline service runs beside its job yet.
             stop_services=lambda: None,

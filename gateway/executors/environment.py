@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 
 from gateway.executors import shared
@@ -21,7 +21,7 @@ _THREADS = (
 
 
 def environment(
-    run: JobRun, operator: Operator, program: Program, gpus: tuple[int, ...]
+    run: JobRun, operator: Operator, program: Program, gpus: Sequence[str]
 ) -> dict[str, str]:
     """Every variable that the operator sees; nothing of the gateway's own environment is in it.
 
@@ -72,6 +72,6 @@ def _threads(cpu: float) -> Mapping[str, str]:
     return dict.fromkeys(_THREADS, str(cores))
 
 
-def _devices(gpus: tuple[int, ...]) -> Mapping[str, str]:
-    text = ",".join(map(str, gpus))
+def _devices(gpus: Sequence[str]) -> Mapping[str, str]:
+    text = ",".join(gpus)
     return {"NVIDIA_VISIBLE_DEVICES": text or "void", "CUDA_VISIBLE_DEVICES": text}

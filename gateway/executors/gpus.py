@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.executors.sandbox import Bind
 
 _COMMON = ("nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", "nvidia-modeset")
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """What one device is called, whichever others a sandbox shows."""
+
+    minor: int
+    """Its file is ``/dev/nvidia<minor>``."""
+    uuid: str
 
 
 class Devices:
@@ -32,10 +43,15 @@ class Devices:
             self._free += indices
 
 
-def binds(indices: tuple[int, ...]) -> list[Bind]:
+def names(indices: tuple[int, ...], known: Mapping[int, Gpu]) -> tuple[str, ...]:
+    """What CUDA knows the devices by: UUIDs, for it counts only those that a sandbox shows."""
+    return tuple(known[index].uuid if index in known else str(index) for index in indices)
+
+
+def binds(indices: tuple[int, ...], known: Mapping[int, Gpu]) -> list[Bind]:
     """Device files for ``indices``, those that are there; no index = no device file at all."""
     if not indices:
         return []
-    names = [*_COMMON, *(f"nvidia{index}" for index in indices)]
-    paths = [Path("/dev", name) for name in names]
+    numbers = (known[index].minor if index in known else index for index in indices)
+    paths = [Path("/dev", name) for name in (*_COMMON, *(f"nvidia{n}" for n in numbers))]
     return [Bind(p, str(p), writable=True, device=True) for p in paths if p.exists()]

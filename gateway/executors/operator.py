@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import signal
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from gateway.executors import gpus, interpreter, outputs, shared
@@ -38,6 +38,8 @@ class Engine:
     limiter: Limiter
     host_volumes: tuple[str, ...] = ()
     """Folders of this machine that operators may ask for."""
+    gpus: Mapping[int, gpus.Gpu] = field(default_factory=dict)
+    """What the devices are called, by index; one that is not there is called by its index."""
 
 
 def mark(job_id: str, attempt: int) -> str:
@@ -127,7 +129,7 @@ def _once(
         cage = engine.limiter.cage(f"{word}-{position}", operator.requests.memory)
         try:
             guard = Guard(shared.counted(cage, job, operator), sink, stop, job.grace_seconds)
-            plan = _plan(job, operator, program, devices)
+            plan = _plan(engine, job, operator, program, devices)
             outcome = launch(engine.bwrap, plan, guard, word, started)
         finally:
             cage.close()
@@ -141,7 +143,9 @@ def _once(
         sink.close()
 
 
-def _plan(job: JobRun, operator: Operator, program: Program, devices: tuple[int, ...]) -> Plan:
+def _plan(
+    engine: Engine, job: JobRun, operator: Operator, program: Program, devices: tuple[int, ...]
+) -> Plan:
     shown = [Bind(p, str(p)) for p in (*interpreter.visible(), *program.visible)]
     shown += [
         Bind(layout.source_dir(job.folder, job.definition, i), i.path) for i in operator.inputs
@@ -159,8 +163,8 @@ def _plan(job: JobRun, operator: Operator, program: Program, devices: tuple[int,
     return Plan(
         command=program.command,
         folder=program.folder,
-        environ=environment(job, operator, program, devices),
-        binds=tuple(dict.fromkeys([*shown, *gpus.binds(devices)])),
+        environ=environment(job, operator, program, gpus.names(devices, engine.gpus)),
+        binds=tuple(dict.fromkeys([*shown, *gpus.binds(devices, engine.gpus)])),
         network=operator.network,
         memory_mb=operator.requests.memory,
     )

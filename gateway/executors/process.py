@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from gateway.config.settings import ImageSettings
 from gateway.executors import interpreter, limits, procfs, shared
+from gateway.executors.gpus import Gpu
 from gateway.executors.graph import ProcessJob
 from gateway.executors.images import Images
 from gateway.executors.limits import Limiter
@@ -33,14 +34,17 @@ class ProcessExecutor:
         *,
         limiter: Limiter | None = None,
         host_volumes: Sequence[str] = (),
+        gpus: Mapping[int, Gpu] | None = None,
     ) -> None:
         """``images`` and ``host_volumes`` are the settings' keys of those names.
+
+        ``gpus`` tells what the devices are called, by index.
 
         ``limiter`` None = the best there is.
         Raises :class:`SandboxError` when bubblewrap is not installed.
         """
         self._engine = Engine(
-            locate(), Images(images), limiter or limits.detect(), tuple(host_volumes)
+            locate(), Images(images), limiter or limits.detect(), tuple(host_volumes), gpus or {}
         )
 
     @property

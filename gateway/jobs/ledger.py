@@ -7,11 +7,9 @@ The ledger lives in memory; the records of RUNNING jobs are the truth it is rebu
 from __future__ import annotations
 
 import os
-import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from gateway.config.settings import ResourceSettings
 from gateway.errors import Refused
@@ -44,16 +42,14 @@ class Capacity:
     gpus: tuple[int, ...] = ()
 
     @classmethod
-    def of_machine(cls, settings: ResourceSettings, devices: Path = Path("/dev")) -> Capacity:
-        """The settings, and where they say null, what this machine has."""
+    def of_machine(cls, settings: ResourceSettings, gpus: Sequence[int] = ()) -> Capacity:
+        """The settings, and where they say null, what this machine has: of GPUs, ``gpus``."""
         cpu = settings.cpu if settings.cpu is not None else float(len(os.sched_getaffinity(0)))
         memory = settings.memory_mb
         if memory is None:
             memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // MEGABYTE
-        if settings.gpus is not None:
-            return cls(cpu, memory, tuple(range(settings.gpus)))
-        found = (re.fullmatch(r"nvidia(\d+)", path.name) for path in devices.glob("nvidia*"))
-        return cls(cpu, memory, tuple(sorted(int(match[1]) for match in found if match)))
+        indices = gpus if settings.gpus is None else range(settings.gpus)
+        return cls(cpu, memory, tuple(indices))
 
     def admit(self, requests: Requests, *, missing_gpu: str = "refuse") -> Need:
         """The need of a job whose operators ask for ``requests`` at their peak.

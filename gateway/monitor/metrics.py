@@ -99,10 +99,13 @@ def exposition(registry: CollectorRegistry) -> bytes:
     return generate_latest(registry)
 
 
-def registry(database: Database, live: LiveAeConfig, data_dir: Path) -> CollectorRegistry:
-    """A registry with the gateway's and the process's own metrics."""
+def registry(
+    database: Database, live: LiveAeConfig, data_dir: Path, *others: Collector
+) -> CollectorRegistry:
+    """A registry with the gateway's and the process's own metrics, and those of ``others``."""
     made = CollectorRegistry()
-    made.register(GatewayCollector(database, live, data_dir))
+    for collector in (GatewayCollector(database, live, data_dir), *others):
+        made.register(collector)
     ProcessCollector(registry=made)
     return made
 

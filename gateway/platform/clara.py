@@ -3,51 +3,29 @@
 from __future__ import annotations
 
 import re
+import socket
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from typing import Protocol
 
+from gateway.monitor.sampler import Gpu, GpuLook, GpuUser
 from gateway.platform import convert
 from gateway.platform.wire import clara_pb2, metrics_pb2
 from gateway.platform.wire.common_pb2 import Version
 
-WATCH_SECONDS = 1.0
-"""Between two answers of a stream that watches."""
+MEGABYTE = 1 << 20
+_PATIENCE_SECONDS = 0.5
+"""Between two questions of a stream whether the gateway stops."""
 
 
-@dataclass(frozen=True)
-class GpuProcess:
-    """A process on a GPU: an operator of a job, or one of the platform (``job_id`` None)."""
+class GpuFeed(Protocol):
+    """Who looks at the GPUs, about once a second; any thread may ask."""
 
-    name: str
-    job_id: str | None = None
+    def latest(self) -> GpuLook:
+        """The last look; waits for the first."""
 
-
-@dataclass(frozen=True)
-class Gpu:
-    """One GPU as it was at ``at`` (Unix seconds); utilizations 0…1, memory in MB (2^20 bytes)."""
-
-    index: int
-    node: str
-    pcie_id: int
-    compute: float
-    memory: float
-    memory_free: int
-    memory_used: int
-    at: float
-    bar1_free: int = 0
-    bar1_used: int = 0
-    processes: Sequence[GpuProcess] = ()
-
-
-Gpus = Callable[[], Sequence[Gpu]]
-"""Looks at the GPUs; empty where there is none."""
-
-
-def no_gpus() -> Sequence[Gpu]:
-    """A machine without GPU."""
-    return ()
+    def after(self, number: int, seconds: float) -> Sequence[GpuLook]:
+        """The looks after the one of this number; waits up to ``seconds`` for one."""
 
 
 class ClaraService:
@@ -56,7 +34,7 @@ class ClaraService:
     def __init__(
         self,
         version: str,
-        gpus: Gpus,
+        gpus: GpuFeed,
         stop_services: Callable[[], None],
         stopping: threading.Event,
     ) -> None:
@@ -79,70 +57,88 @@ class ClaraService:
     def utilization(
         self, request: clara_pb2.ClaraUtilizationRequest
     ) -> Iterator[clara_pb2.ClaraUtilizationResponse]:
-        """One snapshot, or with ``watch`` one a second until the caller or the gateway ends it."""
-        for gpus in _watched(self._gpus, self._stopping, once=not request.watch):
+        """The last look; with ``watch`` each further one, until the caller or the gateway ends it.
+
+        A stream that watches names processes of jobs only: NVIDIA's client ends at any other.
+        """
+        node = socket.gethostname()
+        for look in _watched(self._gpus, self._stopping, once=not request.watch):
             yield clara_pb2.ClaraUtilizationResponse(
-                header=convert.ok(), gpu_metrics=[_utilization(gpu) for gpu in gpus]
+                header=convert.ok(),
+                gpu_metrics=[
+                    _utilization(gpu, node, of_jobs_only=request.watch) for gpu in look.gpus
+                ],
             )
 
 
 class MonitorService:
     """What the GPUs of this node do."""
 
-    def __init__(self, gpus: Gpus, stopping: threading.Event) -> None:
+    def __init__(self, gpus: GpuFeed, stopping: threading.Event) -> None:
         self._gpus = gpus
         self._stopping = stopping
 
     def gpu_metrics(
         self, _request: metrics_pb2.MonitorGpuMetricsRequest
     ) -> Iterator[metrics_pb2.MonitorGpuMetricsResponse]:
-        """One answer a second until the caller or the gateway ends it."""
-        for gpus in _watched(self._gpus, self._stopping, once=False):
+        """One answer for each look, until the caller or the gateway ends it."""
+        for look in _watched(self._gpus, self._stopping, once=False):
             yield metrics_pb2.MonitorGpuMetricsResponse(
-                header=convert.ok(), gpu_details=[_details(gpu) for gpu in gpus]
+                header=convert.ok(), gpu_details=[_details(gpu) for gpu in look.gpus]
             )
 
 
-def _watched(gpus: Gpus, stopping: threading.Event, *, once: bool) -> Iterator[Sequence[Gpu]]:
-    yield gpus()
-    due = time.monotonic()
-    while not once:
-        due = max(due + WATCH_SECONDS, time.monotonic())
-        if stopping.wait(due - time.monotonic()):
-            return
-        yield gpus()
+def _watched(feed: GpuFeed, stopping: threading.Event, *, once: bool) -> Iterator[GpuLook]:
+    """The last look and each after it; one that a slow caller missed comes late, not never."""
+    look = feed.latest()
+    yield look
+    while not once and not stopping.is_set():
+        for look in feed.after(look.number, _PATIENCE_SECONDS):  # noqa: B020 - goes on from it
+            yield look
 
 
-def _utilization(gpu: Gpu) -> clara_pb2.ClaraUtilizationResponse.GpuUtilization:
-    message = clara_pb2.ClaraUtilizationResponse.GpuUtilization
-    return message(
-        node_id=gpu.node,
-        pcie_id=gpu.pcie_id,
-        compute_utilization=gpu.compute,
-        memory_free=gpu.memory_free,
-        memory_used=gpu.memory_used,
-        memory_utilization=gpu.memory,
-        timestamp=convert.timestamp(gpu.at),
+def _utilization(
+    gpu: Gpu, node: str, *, of_jobs_only: bool
+) -> clara_pb2.ClaraUtilizationResponse.GpuUtilization:
+    reading = gpu.reading
+    return clara_pb2.ClaraUtilizationResponse.GpuUtilization(
+        node_id=node,
+        pcie_id=reading.device.pcie_id,
+        compute_utilization=reading.busy or 0.0,
+        memory_free=reading.memory_free // MEGABYTE,
+        memory_used=reading.memory_used // MEGABYTE,
+        memory_utilization=_filled(gpu),
+        timestamp=convert.timestamp(reading.at),
         process_details=[
-            message.ProcessDetails(
-                name=process.name,
-                job_id=None if process.job_id is None else convert.identifier(process.job_id),
-            )
-            for process in gpu.processes
+            _process(user) for user in gpu.users if user.run is not None or not of_jobs_only
         ],
     )
 
 
-def _details(gpu: Gpu) -> metrics_pb2.GpuDetails:
-    return metrics_pb2.GpuDetails(
-        device_id=gpu.index,
-        data=metrics_pb2.GpuDetails.GpuMetrics(
-            memory_utilization=gpu.memory,
-            gpu_utilization=gpu.compute,
-            free_bar_1=gpu.bar1_free,
-            used_bar_1=gpu.bar1_used,
-            free_gpu_memory=gpu.memory_free,
-            used_gpu_memory=gpu.memory_used,
-        ),
-        timestamp=convert.timestamp(gpu.at),
+def _process(user: GpuUser) -> clara_pb2.ClaraUtilizationResponse.GpuUtilization.ProcessDetails:
+    return clara_pb2.ClaraUtilizationResponse.GpuUtilization.ProcessDetails(
+        name=user.name,
+        job_id=None if user.run is None else convert.identifier(user.run.job_id),
     )
+
+
+def _details(gpu: Gpu) -> metrics_pb2.GpuDetails:
+    reading = gpu.reading
+    return metrics_pb2.GpuDetails(
+        device_id=reading.device.index,
+        data=metrics_pb2.GpuDetails.GpuMetrics(
+            memory_utilization=_filled(gpu),
+            gpu_utilization=reading.busy or 0.0,
+            free_bar_1=(reading.bar1_free or 0) // MEGABYTE,
+            used_bar_1=(reading.bar1_used or 0) // MEGABYTE,
+            free_gpu_memory=reading.memory_free // MEGABYTE,
+            used_gpu_memory=reading.memory_used // MEGABYTE,
+        ),
+        timestamp=convert.timestamp(reading.at),
+    )
+
+
+def _filled(gpu: Gpu) -> float:
+    """The share of its memory that is in use."""
+    total = gpu.reading.memory_total
+    return gpu.reading.memory_used / total if total else 0.0

@@ -21,7 +21,7 @@ from gateway.jobs.creation import JobCreation
 from gateway.jobs.logs import Logs
 from gateway.payloads.space import Space
 from gateway.platform import calls, records
-from gateway.platform.clara import ClaraService, Gpus, MonitorService
+from gateway.platform.clara import ClaraService, GpuFeed, MonitorService
 from gateway.platform.jobs import JobsService
 from gateway.platform.memory import keep_freed
 from gateway.platform.model_files import ModelFiles
@@ -75,7 +75,7 @@ class Platform:
     """Folders of the machine that a definition may ask for."""
     space: Space
     jobs: JobCreation
-    gpus: Gpus
+    gpus: GpuFeed
     version: str
     stop_services: Callable[[], None]
     """Stops the long-lived services of pipelines."""

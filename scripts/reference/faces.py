@@ -72,15 +72,18 @@ def metrics() -> str:
     """Every metric family, from a collector over an empty database."""
     from gateway.config.live import LiveAeConfig
     from gateway.database.engine import Database, sqlite_url
+    from gateway.monitor.machine_metrics import MachineCollector
     from gateway.monitor.metrics import GatewayCollector
+    from gateway.monitor.sampler import Machine
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         database = Database(sqlite_url(folder / "gateway.db"))
         database.create()
-        collector = GatewayCollector(database, LiveAeConfig(folder), folder)
+        records = GatewayCollector(database, LiveAeConfig(folder), folder)
+        machine = MachineCollector(Machine, folder)
         rows = []
-        for family in collector.collect():
+        for family in (*records.collect(), *machine.collect()):
             labels = ", ".join(code(label) for label in getattr(family, "_labelnames", ()))
             full = family.name + ("_total" if family.type == "counter" else "")
             rows.append([code(full), family.type, labels, family.documentation])

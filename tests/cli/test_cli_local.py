@@ -210,9 +210,8 @@ def test_doctor_finds_nothing_wrong(gateway: Gateway, settings: Path, home: Path
     findings = {item["check"]: item for item in json.loads(done.stdout)}
     assert done.returncode == 0, findings
     assert {item["status"] for item in findings.values()} == {"ok"}
-    assert {"destination results", "executor process", "disk", "database", "machine"} <= set(
-        findings
-    )
+    expected = {"destination results", "executor process", "disk", "database", "machine", "gpus"}
+    assert expected <= set(findings)
     assert not (settings.parent / "gateway-data").exists()
 
 
@@ -242,7 +241,7 @@ def test_doctor_names_each_problem(gateway: Gateway, settings: Path, home: Path)
         "database",
         "destination PACS",
         "destination results",
-        "machine",
+        "gpus",
     }
     assert "in use" in problems["port dicom"]
     assert "not a database" in problems["database"]

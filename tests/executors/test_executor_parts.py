@@ -110,7 +110,7 @@ def test_devices_are_shared_out():
     assert devices.take(2) == (7,)
     devices.give_back(first)
     assert devices.take(9) == (3, 5)
-    assert binds(()) == []
+    assert binds((), {}) == []
 
 
 def test_version_2_groups_are_used_where_they_can_be_made(tmp_path, monkeypatch):
