@@ -175,9 +175,22 @@ class OperatorWatch:
             name = None
         self._space_of[pid] = name
         if name is not None:
+            self._bury(name)
             space = self._spaces.setdefault(name, _Space())
             space.pids.add(pid)
             space.tries = 0
+
+    def _bury(self, name: str) -> None:
+        """Forget a namespace that has ended: the kernel gives its name to the next one at once.
+
+        Its processes may still be listed, until somebody takes note that they ended.
+        """
+        space = self._spaces.get(name)
+        if space is None or any(procfs.namespace(pid) == name for pid in space.pids):
+            return
+        for pid in space.pids:
+            self._space_of[pid] = None
+        del self._spaces[name]
 
     def _identify(self, space: _Space) -> None:
         """Read whose it is; a process has its environment only after its program is executed."""
