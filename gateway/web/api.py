@@ -20,7 +20,10 @@ from gateway.web.services import Given, Services
 from gateway.web.timeline import timeline
 
 Limit = Annotated[int, Query(ge=1, le=listing.MAX_LIMIT, description="items on a page")]
-Cursor = Annotated[str | None, Query(max_length=512, description="`next` of the page before")]
+_BEFORE = "`next` of the page before"
+Cursor = Annotated[str | None, Query(pattern=listing.CURSOR, description=_BEFORE)]
+CountedCursor = Annotated[str | None, Query(pattern=listing.COUNTED_CURSOR, description=_BEFORE)]
+NumberCursor = Annotated[str | None, Query(pattern=listing.NUMBER_CURSOR, description=_BEFORE)]
 Text = Annotated[str | None, Query(min_length=1, max_length=255)]
 
 router = APIRouter(prefix="/api/v1", tags=["records"])
@@ -108,7 +111,7 @@ def payload_instances(
     payload_id: str,
     series: Text = None,
     limit: Limit = listing.DEFAULT_LIMIT,
-    cursor: Cursor = None,
+    cursor: CountedCursor = None,
 ) -> Items:
     """List the instances of a payload's newest revision."""
     describe(services, _payload_exists, "payload", payload_id)
@@ -233,7 +236,7 @@ def list_events(
     job: Text = None,
     result: Text = None,
     limit: Limit = listing.DEFAULT_LIMIT,
-    cursor: Cursor = None,
+    cursor: NumberCursor = None,
 ) -> Items:
     """List events, newest first."""
     return _page(
@@ -257,7 +260,7 @@ def list_decisions(
     outcome: Text = None,
     rule: Text = None,
     limit: Limit = listing.DEFAULT_LIMIT,
-    cursor: Cursor = None,
+    cursor: CountedCursor = None,
 ) -> Items:
     """List what the rules decided, with what was evaluated."""
     return _page(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from gateway.web import acting, api, problems, tasks, watching
+from gateway.web import acting, api, description, problems, tasks, watching
 from gateway.web.guard import Guard
 from gateway.web.services import Services
 
@@ -26,9 +26,11 @@ def create_app(services: Services) -> FastAPI:
         redoc_url=None,
     )
     app.state.services = services
-    for room in (watching, api, acting, tasks):
+    rooms = (watching, api, acting, tasks)
+    for room in rooms:
         app.include_router(room.router)
     app.add_route("/api/v1/docs", watching.docs_page, methods=["GET"], include_in_schema=False)
-    problems.install(app)
+    problems.install(app, [*app.routes, *(route for room in rooms for route in room.router.routes)])
+    description.install(app)
     app.add_middleware(Guard)
     return app

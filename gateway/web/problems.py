@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import http
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Match
 
 from gateway.errors import GatewayError, Refused, Transient
 from gateway.web.listing import BadCursor
@@ -34,9 +35,16 @@ def problem(
     )
 
 
-def install(app: FastAPI) -> None:
-    """Answer every error of ``app`` by a problem document; the guard answers the rest."""
-    app.add_exception_handler(HTTPException, _http)
+def install(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
+    """Answer every error of ``app`` by a problem document; the guard answers the rest.
+
+    ``routes`` are all that it has: who uses a wrong method is told the right ones.
+    """
+
+    async def answered(request: Request, error: Exception) -> JSONResponse:
+        return _http(request, error, routes)
+
+    app.add_exception_handler(HTTPException, answered)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(GatewayError, _ours)
 
@@ -48,15 +56,25 @@ def _title(status: int) -> str:
         return "Error"
 
 
-async def _http(request: Request, error: Exception) -> JSONResponse:
+def _http(request: Request, error: Exception, routes: Sequence[BaseRoute]) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class
     detail = str(error.detail)
     if error.status_code == http.HTTPStatus.NOT_FOUND:
         detail = f"There is nothing at {request.url.path[:200]}."
     elif error.status_code == http.HTTPStatus.METHOD_NOT_ALLOWED:
-        allowed = (error.headers or {}).get("Allow", "other methods")
+        allowed = ", ".join(_allowed(request, routes))
         detail = f"{request.method} is not possible here; allowed: {allowed}."
+        return problem(error.status_code, detail, headers={"Allow": allowed})
     return problem(error.status_code, detail, headers=error.headers)
+
+
+def _allowed(request: Request, routes: Sequence[BaseRoute]) -> list[str]:
+    """Every method at this path: the framework tells only those of the first route."""
+    found: set[str] = set()
+    for route in routes:
+        if route.matches(request.scope)[0] is not Match.NONE:
+            found |= getattr(route, "methods", None) or set()
+    return sorted(found)
 
 
 async def _invalid(_request: Request, error: Exception) -> JSONResponse:

@@ -46,7 +46,12 @@ def whole_health(services: Given) -> dict[str, Any]:
     return {"version": services.version, **health.report(services.checks).body()}
 
 
-@router.get("/metrics")
+_TEXT: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/plain": {"schema": {"type": "string"}}}}
+}
+
+
+@router.get("/metrics", response_class=Response, responses=_TEXT)
 def prometheus(services: Given) -> Response:
     """Give the metrics as Prometheus reads them."""
     return Response(metrics.exposition(services.registry), media_type=metrics.CONTENT_TYPE)
