@@ -67,14 +67,14 @@ class Client:
         return self._call(method, path, None).json()
 
     @contextmanager
-    def stream(self, path: str, params: Params) -> Iterator[Iterator[str]]:
-        """The text at ``path`` in pieces."""
+    def stream(self, path: str, params: Params) -> Iterator[Iterator[bytes]]:
+        """The bytes at ``path`` in pieces."""
         try:
             with self._http.stream("GET", path, params=_given(params)) as response:
                 if response.is_error:
                     response.read()
                     raise _refused(response)
-                yield response.iter_text()
+                yield response.iter_bytes()
         except httpx.HTTPError as error:
             raise self._unreachable(error) from error
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated, Any
 
 import typer
 
 from gateway.cli.groups import group
-from gateway.cli.options import Identifier, Json
+from gateway.cli.options import (
+    Identifier,
+    JobOption,
+    Json,
+    OptionalIdentifier,
+    PipelineOption,
+    one,
+)
 
 app = group("Describe one record.")
-logs = group("Print the logs of operators.")
 
 
 def _get(ctx: typer.Context, path: str) -> Any:
@@ -29,11 +34,25 @@ def _quoted(identifier: str) -> str:
 
 @app.command("payload")
 def payload(ctx: typer.Context, identifier: Identifier, as_json: Json = False) -> None:
-    """Describe a received payload and its whole timeline."""
+    """Describe a payload: a received one with its whole timeline, another one with its files.
+
+    \b
+    Examples:
+      gateway describe payload PAYLOAD
+      gateway describe payload PAYLOAD --json
+    """
     from gateway.cli import show
+    from gateway.cli.errors import NOT_FOUND, CliError, second_place
 
     path = f"/api/v1/payloads/{_quoted(identifier)}"
-    found = _get(ctx, path)
+    try:
+        found = _get(ctx, path)
+    except CliError as error:
+        if error.code != NOT_FOUND:
+            raise
+        with second_place(error):
+            _files(ctx, identifier, as_json)
+        return
     found["timeline"] = _get(ctx, path + "/timeline")["items"]
     if as_json:
         show.as_json(found)
@@ -67,12 +86,37 @@ def payload(ctx: typer.Context, identifier: Identifier, as_json: Json = False) -
     _section("timeline", found["timeline"], "time text")
 
 
+def _files(ctx: typer.Context, identifier: str, as_json: bool) -> None:
+    """Describe a reusable payload, or a job's."""
+    from gateway.cli import show, transfers
+    from gateway.cli.remote import Platform
+
+    with Platform(ctx.obj.resolve()) as platform:
+        found = transfers.details(platform, identifier)
+    if as_json:
+        show.as_json(found)
+        return
+    show.fields(found, ("id", "type", "job_id", "metadata"))
+    _section("files", found["files"], "name size mode")
+
+
 @app.command("job")
-def job(ctx: typer.Context, identifier: Identifier, as_json: Json = False) -> None:
-    """Describe a job: why it started, how each operator went, what came of it."""
+def job(
+    ctx: typer.Context,
+    identifier: OptionalIdentifier = None,
+    option: JobOption = None,
+    as_json: Json = False,
+) -> None:
+    """Describe a job: why it started, how each operator went, what came of it.
+
+    \b
+    Examples:
+      gateway describe job JOB
+      gateway describe job -j JOB --json
+    """
     from gateway.cli import show
 
-    found = _get(ctx, f"/api/v1/jobs/{_quoted(identifier)}")
+    found = _get(ctx, f"/api/v1/jobs/{_quoted(one('job', identifier, option))}")
     if as_json:
         show.as_json(found)
         return
@@ -160,13 +204,23 @@ def association(ctx: typer.Context, identifier: Identifier, as_json: Json = Fals
 @app.command("pipeline")
 def pipeline(
     ctx: typer.Context,
-    identifier: Annotated[str, typer.Argument(help="Identifier or name (newest version).")],
+    identifier: Annotated[
+        str | None,
+        typer.Argument(metavar="IDENTIFIER", help="Identifier or name (newest version)."),
+    ] = None,
+    option: PipelineOption = None,
     as_json: Json = False,
 ) -> None:
-    """Print a pipeline's definition."""
+    """Print a pipeline's definition.
+
+    \b
+    Examples:
+      gateway describe pipeline lung-density
+      gateway describe pipelines -p PIPELINE --json
+    """
     from gateway.cli import show
 
-    found = _get(ctx, f"/api/v1/pipelines/{_quoted(identifier)}")
+    found = _get(ctx, f"/api/v1/pipelines/{_quoted(one('pipeline', identifier, option))}")
     if as_json:
         show.as_json(found)
         return
@@ -205,28 +259,6 @@ def destination(
 ) -> None:
     """Describe a destination and whether it is being tried."""
     _plain(ctx, "destinations", name, as_json)
-
-
-@logs.command("job")
-def job_logs(
-    ctx: typer.Context,
-    identifier: Identifier,
-    operator: Annotated[
-        str | None, typer.Option("--operator", help="Only of this operator.")
-    ] = None,
-    attempt: Annotated[
-        int | None, typer.Option("--attempt", min=1, help="Of this attempt [default: the last].")
-    ] = None,
-) -> None:
-    """Print what a job's operators wrote."""
-    from gateway.cli import show
-    from gateway.cli.client import Client
-
-    params = {"operator": operator, "attempt": attempt}
-    path = f"/api/v1/jobs/{_quoted(identifier)}/logs"
-    with Client.of(ctx.obj) as client, client.stream(path, params) as pieces:
-        for piece in pieces:
-            sys.stdout.write(show.clean(piece) if sys.stdout.isatty() else piece)
 
 
 def _section(title: str, rows: list[dict[str, Any]], columns: str) -> None:

@@ -66,7 +66,7 @@ def send(
     from gateway.dicom.send import send as send_files
 
     peer = peer_of(to, calling, tls_of(config, wanted=tls))
-    with _progress() as bar:
+    with show.progress() as bar:
         task = bar.add_task("sending", total=None)
         summary = send_files(
             paths,
@@ -104,31 +104,6 @@ def echo(
         show.as_json({"peer": str(peer), "milliseconds": round(1000 * seconds, 2)})
     else:
         show.lines([f"{peer} answers in {1000 * seconds:.1f} ms"])
-
-
-def _progress() -> Any:
-    """A bar of bytes on standard error, silent when that is no terminal."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
-
-    console = Console(stderr=True)
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-        transient=True,
-    )
 
 
 def _body(summary: Summary) -> dict[str, Any]:

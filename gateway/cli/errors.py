@@ -11,6 +11,9 @@ Exit codes::
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from gateway.errors import GatewayError
 
 DONE = 0
@@ -26,3 +29,14 @@ class CliError(GatewayError):
     def __init__(self, message: str, code: int = FAILURE) -> None:
         super().__init__(message)
         self.code = code
+
+
+@contextmanager
+def second_place(first: CliError) -> Iterator[None]:
+    """Look in a second place after ``first``, which was not found; tell both if it is closed."""
+    try:
+        yield
+    except CliError as error:
+        if error.code != UNREACHABLE:
+            raise
+        raise CliError(f"{first}\n{error}", UNREACHABLE) from error

@@ -14,11 +14,16 @@ from gateway.cli import (
     acting,
     compiling,
     configuring,
+    creating,
     describing,
     dicom,
     listing,
+    load,
+    logs,
+    moving,
     querying,
     serving,
+    starting,
 )
 from gateway.cli.address import Given
 from gateway.cli.errors import FAILURE, USAGE, CliError
@@ -85,11 +90,16 @@ for _register in (
 ):
     _register(app)
 for _name, _group in (
+    ("create", creating.app),
     ("list", listing.app),
     ("describe", describing.app),
-    ("logs", describing.logs),
+    ("upload", moving.upload),
+    ("download", moving.download),
+    ("start", starting.app),
+    ("logs", logs.app),
     ("cancel", acting.cancel),
     ("rerun", acting.rerun),
+    ("load", load.app),
     ("retry", acting.retry),
     ("release", acting.release),
     ("reroute", acting.reroute),

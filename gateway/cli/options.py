@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
+
+Value = TypeVar("Value")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Limit = Annotated[int, typer.Option("--limit", min=1, max=100_000, help="Print at most so many.")]
@@ -59,7 +61,7 @@ PipelineOption = Annotated[
 ]
 
 
-def one(what: str, *given: str | None) -> str:
+def one(what: str, *given: Value | None) -> Value:
     """The one value among ``given``; :class:`CliError` (usage) for none or several."""
     from gateway.cli.errors import USAGE, CliError
 

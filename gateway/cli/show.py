@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -13,6 +13,9 @@ from rich.text import Text
 
 PLAIN_WIDTH = 20_000
 """Width when the output is no terminal: a record stays on one line, for grep and awk."""
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 _COLOURS = {
     "HEALTHY": "green", "DELIVERED": "green", "COMMITTED": "green", "ROUTED": "green",
@@ -108,3 +111,27 @@ def cell(value: Any, name: str = "") -> Text:
 def clean(text: str) -> str:
     """Show control characters as escapes: a peer's words must not drive the terminal."""
     return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
+
+
+def progress() -> Progress:
+    """A bar of bytes on standard error, silent when that is no terminal."""
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    bar = Console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=bar,
+        disable=not bar.is_terminal,
+        transient=True,
+    )

@@ -18,6 +18,7 @@ from gateway.web.services import Action, Given, Services
 
 DEFAULT_LOG_BYTES = 1024 * 1024
 MAX_LOG_BYTES = 64 * 1024 * 1024
+_MAX_OFFSET = 1 << 53
 _BLOCK = 256 * 1024
 
 router = APIRouter(prefix="/api/v1", tags=["actions"])
@@ -96,6 +97,10 @@ def job_logs(
     size: Annotated[
         int, Query(ge=1, le=MAX_LOG_BYTES, description="bytes from the end of each operator's log")
     ] = DEFAULT_LOG_BYTES,
+    offset: Annotated[
+        int | None,
+        Query(ge=0, le=_MAX_OFFSET, description="`size` bytes from here on, to follow a log"),
+    ] = None,
 ) -> StreamingResponse:
     """Give the log text of a job's operators, in the order they stand in the definition."""
     describe(services, details.job, "job", job_id)
@@ -111,20 +116,21 @@ def job_logs(
         raise NotFound(f"Attempt {last} of job {job_id} has no operator {operator[:64]!r}.")
     headed = operator is None
     return StreamingResponse(
-        _texts(services.data_dir, chosen, size, headed), media_type="text/plain; charset=utf-8"
+        _texts(services.data_dir, chosen, size, offset, headed=headed),
+        media_type="text/plain; charset=utf-8",
     )
 
 
 def _texts(
-    data_dir: Path, files: list[tuple[str, str]], size: int, headed: bool
+    data_dir: Path, files: list[tuple[str, str]], size: int, offset: int | None, *, headed: bool
 ) -> Iterator[bytes]:
     for name, relative in files:
         if headed:
             yield f"==> {name} <==\n".encode()
-        yield from _tail(data_dir, relative, size)
+        yield from _piece(data_dir, relative, size, offset)
 
 
-def _tail(data_dir: Path, relative: str, size: int) -> Iterator[bytes]:
+def _piece(data_dir: Path, relative: str, size: int, offset: int | None) -> Iterator[bytes]:
     root = data_dir.resolve()
     path = (root / relative).resolve()
     # The record is ours, the folder is an operator's neighbour: follow nothing out of data-dir.
@@ -132,8 +138,9 @@ def _tail(data_dir: Path, relative: str, size: int) -> Iterator[bytes]:
         return
     with path.open("rb") as file:
         end = path.stat().st_size
-        file.seek(max(0, end - size))
-        left = min(end, size)
+        begin = max(0, end - size) if offset is None else min(offset, end)
+        file.seek(begin)
+        left = min(end - begin, size)
         while left > 0 and (block := file.read(min(_BLOCK, left))):
             left -= len(block)
             yield block

@@ -116,9 +116,18 @@ def test_events_and_destinations_are_described(gateway: Gateway, url: str) -> No
 
 
 def test_what_is_not_there_ends_with_3(gateway: Gateway, url: str) -> None:
-    done = gateway("--url", url, "describe", "payload", new_id())
+    done = gateway("--url", url, "describe", "job", new_id())
     assert done.returncode == 3
-    assert "There is no payload" in done.stderr
+    assert "There is no job" in done.stderr
+
+
+def test_a_payload_may_be_one_that_only_the_platform_api_knows(gateway: Gateway, url: str) -> None:
+    dead = ("--url", url, "--host", "127.0.0.1:1")
+    done = gateway(*dead, "describe", "payload", new_id())
+    assert done.returncode == 4
+    first, second = done.stderr.splitlines()
+    assert "There is no payload" in first
+    assert "127.0.0.1:1 cannot be reached" in second
 
 
 def test_logs_of_a_job(gateway: Gateway, site: Site, url: str) -> None:
