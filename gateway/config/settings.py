@@ -147,7 +147,7 @@ class ResourceSettings(Settings):
     memory_mb: Annotated[int, Field(gt=0)] | None = None
     """Memory in MB; null = what the machine has."""
     gpus: Annotated[int, Field(ge=0)] | None = None
-    """Devices; null = what the machine has."""
+    """Devices; null = those that NVML, NVIDIA's management library, finds."""
     missing_gpu: Literal["refuse", "cpu"] = "refuse"
     """What becomes of a job that asks for a GPU where there is none."""
 
