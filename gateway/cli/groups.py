@@ -16,6 +16,16 @@ from gateway.cli.options import Host, Url
 
 PREFIX = "gateway-"
 
+CLARAS = {
+    "aetitle": "aet",
+    "aetitles": "aet",
+    "source": "src",
+    "sources": "src",
+    "destination": "dest",
+    "destinations": "dest",
+}
+"""Other words for what commands act on; a command of the very name wins."""
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -65,11 +75,12 @@ def _connected(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Forgiving(TyperGroup):
-    """A group whose commands may be called in the singular or the plural."""
+    """A group whose commands may be called in the singular or the plural, or by Clara's words."""
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Find a command by its name, its singular or its plural."""
-        for name in (cmd_name, cmd_name + "s", cmd_name.removesuffix("s")):
+        spellings = (cmd_name, cmd_name + "s", cmd_name.removesuffix("s"))
+        for name in (*spellings, CLARAS.get(cmd_name, cmd_name)):
             found = super().get_command(ctx, name)
             if found is not None:
                 return found

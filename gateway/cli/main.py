@@ -20,6 +20,7 @@ from gateway.cli import (
     listing,
     load,
     logs,
+    managing,
     moving,
     querying,
     serving,
@@ -90,6 +91,7 @@ for _register in (
 ):
     _register(app)
 for _name, _group in (
+    ("dicom", managing.app),
     ("create", creating.app),
     ("list", listing.app),
     ("describe", describing.app),

@@ -10,13 +10,13 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, PositiveInt, model_validator
 
-from gateway.config.document import ConfigError, Document, Fault, read, validate
+from gateway.config.document import ConfigError, Document, Fault, parse, read, validate
 from gateway.config.model import Settings
 
 CheckRule = Callable[["Rule"], Iterable[tuple[str, str]]]
@@ -207,16 +207,25 @@ def files(folder: Path) -> list[Path]:
     return sorted(p for p in found if not p.name.startswith("."))
 
 
-def load(folder: Path, check_rule: CheckRule | None = None) -> AeConfig:
-    """Read and merge every file of ``folder``; raise :class:`ConfigError` with every fault."""
+def load(
+    folder: Path,
+    check_rule: CheckRule | None = None,
+    instead: Mapping[Path, str] | None = None,
+) -> AeConfig:
+    """Read and merge every file of ``folder``; raise :class:`ConfigError` with every fault.
+
+    ``instead`` are texts that count as the contents of files of the folder, whether those are
+    there or not: a change is checked so before it is written.
+    """
+    texts = dict(instead or {})
     if not folder.is_dir():
         raise ConfigError([Fault(str(folder), None, "", "is no folder (setting ae-config)")])
     faults: list[Fault] = []
     documents: list[tuple[Document, AeFile]] = []
     digest = hashlib.sha256()
-    for path in files(folder):
+    for path in sorted({*files(folder), *texts}):
         try:
-            document = read(path)
+            document = parse(texts[path], str(path)) if path in texts else read(path)
             documents.append((document, validate(AeFile, document)))
         except ConfigError as error:
             faults += error.faults

@@ -273,3 +273,12 @@ def test_one_place_says_which_gateway(site: Site, gateway: Gateway, home: Path) 
     done = gateway("create", "payload", "--host", "gateway.invalid:1", GATEWAY_TOKEN="secret")  # noqa: S106
     assert done.returncode == 2
     assert "in the clear" in done.stderr
+
+
+def test_a_running_gateway_follows_what_is_created(site: Site, cli: Gateway) -> None:
+    config = ("--config", str(site.root / "gateway.yaml"))
+    done = cli("dicom", "create", "src", "-a", "NEWCOMER", "-i", "10.9.9.9", *config)
+    assert done.returncode == 0, done.stderr
+    site.wait(lambda: "NEWCOMER" in [s["ae_title"] for s in site.items("sources")])
+    assert cli("dicom", "delete", "src", "NEWCOMER", *config).returncode == 0
+    site.wait(lambda: "NEWCOMER" not in [s["ae_title"] for s in site.items("sources")])
