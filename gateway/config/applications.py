@@ -139,6 +139,14 @@ class Source(Settings):
     """Addresses, networks (CIDR) or host names it calls from."""
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
     """Where its storage commitment answers go."""
+    tls: bool = False
+    """They go by DICOM TLS (BCP 195 profile)."""
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> Source:
+        if self.tls and self.port is None:
+            raise ValueError("tls says how its storage commitment answers go: it needs port")
+        return self
 
 
 class Destination(Settings):
@@ -158,6 +166,8 @@ class Destination(Settings):
     """DICOM TLS (BCP 195 profile)."""
     commitment: bool = False
     """Ask for storage commitment."""
+    associations: Annotated[int, Field(ge=1, le=16)] = 1
+    """Send over so many at once; one while it is not known to work."""
     folder: Path | None = None
     """A folder instead of a peer."""
 
@@ -168,6 +178,8 @@ class Destination(Settings):
             raise ValueError("give either folder, or ae-title, host and port, not both")
         if self.folder is None and any(part is None for part in peer):
             raise ValueError("needs ae-title, host and port, or folder")
+        if self.folder is not None and self.associations > 1:
+            raise ValueError("a folder takes no associations")
         return self
 
 

@@ -1,6 +1,6 @@
 """``dicom.tls``: certificates for DICOM over TLS, checked when the settings are read.
 
-Profile: BCP 195 (RFC 9325) as PS3.15 B.9 and B.10 ask: TLS 1.2 or later, only cipher suites with
+Profile: BCP 195 (RFC 8996, RFC 9325) as PS3.15 B.12 asks: TLS 1.2 or later, only cipher suites with
 forward secrecy and authenticated encryption, no compression, no renegotiation.
 """
 
@@ -17,11 +17,11 @@ from gateway.config.model import Settings
 from gateway.errors import Permanent
 
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
-"""TLS 1.2 suites; those of TLS 1.3 are all of this kind."""
+"""TLS 1.2 suites; those of TLS 1.3 are all of this kind.  None with DHE: RFC 9325 4.1."""
 
 
 class TlsSettings(Settings):
-    """The second, TLS-only DICOM listener, and TLS to destinations."""
+    """The second, TLS-only DICOM listener, and TLS to destinations and sources."""
 
     port: Annotated[int, Field(ge=0, le=65535)] | None = None
     """TCP port; null = no TLS listener, 0 = any free port."""
@@ -33,8 +33,8 @@ class TlsSettings(Settings):
     """PEM file of the authorities whose client certificates are accepted; null = callers need
     none.  Destinations with ``tls: true`` are trusted by it too."""
     destination_ca: Path | None = None
-    """PEM file of the authorities destinations are trusted by; null = ``client-ca``, without that
-    the system's."""
+    """PEM file of the authorities destinations, and sources with ``tls: true``, are trusted by;
+    null = ``client-ca``, without that the system's."""
     verify_host: bool | None = None
     """Whether a destination's certificate must name its host; null = only when the system's
     authorities, which vouch for anybody, are the trust."""

@@ -22,7 +22,7 @@ class CommitmentCalls:
     def __init__(
         self, timeouts: RequestorTimeouts | None = None, tls: TlsSettings | None = None
     ) -> None:
-        """``tls``: how destinations with ``tls: true`` are called."""
+        """``tls``: how destinations and sources with ``tls: true`` are called."""
         self._timeouts = timeouts
         self._tls = tls or TlsSettings()
 
@@ -38,7 +38,8 @@ class CommitmentCalls:
         """
         hosts = list(dict.fromkeys([row.host, *(h for h in source.hosts if _is_one(h))]))
         host = hosts[row.attempts % len(hosts)]
-        peer = Peer(row.calling_ae, host, source.port or 0, row.called_ae)
+        tls = self._tls if source.tls else None
+        peer = Peer(row.calling_ae, host, source.port or 0, row.called_ae, tls)
         commitment_scu.tell(peer, notice, self._timeouts)
 
 

@@ -7,10 +7,10 @@ has some gets a thread of its own, so one that hangs holds up nobody else.
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from gateway.delivery.commitment_calls import CommitmentCalls
 from gateway.delivery.commitment_policy import CommitmentPolicy
 from gateway.delivery.commitments import Asking
 from gateway.delivery.crashes import log_crash
+from gateway.delivery.rounds import Rounds
 from gateway.dicom.commitment import Notice
 from gateway.dicom.commitment_scu import CommitmentRefused, Committing
 from gateway.dicom.errors import UnsupportedByGateway
@@ -73,8 +74,12 @@ class CommitmentWorker:
         self._mailbox = Mailbox(data_dir)
         self._calls = calls or CommitmentCalls()
         self._policy = policy or CommitmentPolicy()
-        self._stop = threading.Event()
-        self._threads: dict[tuple[str, str], threading.Thread] = {}
+        self._rounds = Rounds(
+            wakeups,
+            Topic.COMMITMENTS,
+            poll_seconds=self._policy.poll_seconds,
+            stop_seconds=self._policy.stop_seconds,
+        )
         self._awaited: set[str] = set()
         """Transactions whose associations are kept open for their reports."""
         self._sweep_at = 0.0
@@ -90,49 +95,33 @@ class CommitmentWorker:
 
     def run(self) -> None:
         """Work until :meth:`stop`; returns when every association has ended."""
-        while not self._stop.is_set():
-            try:
-                self._tick()
-            except Exception as error:  # noqa: BLE001 - the worker outlives a full disk
-                log_crash(log, "commitments cannot be looked after", error)
-            self._wakeups.wait(Topic.COMMITMENTS, self._policy.poll_seconds)
-        deadline = time.monotonic() + self._policy.stop_seconds
-        for thread in self._threads.values():
-            thread.join(max(0.0, deadline - time.monotonic()))
+        self._rounds.run(self._look, "commitments cannot be looked after")
 
     def stop(self) -> None:
         """Let :meth:`run` return after the messages now on the wire."""
-        self._stop.set()
-        self._wakeups.notify(Topic.COMMITMENTS)
+        self._rounds.stop()
 
-    def _tick(self) -> None:
+    def _look(self) -> None:
         self._work_off()
         with self._database.read() as connection:
             asks = commitments.due_destinations(connection)
             tells = commitment_requests.due_callers(connection)
-        self._threads = {key: t for key, t in self._threads.items() if t.is_alive()}
         for name in asks:
-            self._spawn(("ask", name), self._ask)
+            self._begin("ask", self._ask, name)
         for name in tells:
-            self._spawn(("tell", name), self._tell)
+            self._begin("tell", self._tell, name)
         self._sweep()
 
-    def _spawn(self, key: tuple[str, str], work: Callable[[str], None]) -> None:
-        if key in self._threads:
-            return
-        name = f"commitment-{key[0]}-{key[1]}"
-        thread = threading.Thread(target=self._guard, args=(work, key[1]), name=name, daemon=True)
-        self._threads[key] = thread
-        thread.start()
+    def _begin(self, what: str, work: Callable[[str], None], name: str) -> None:
+        guarded = partial(self._guard, work, name)
+        self._rounds.begin((what, name), f"commitment-{what}-{name}", guarded)
 
     def _guard(self, work: Callable[[str], None], name: str) -> None:
         try:
             work(name)
         except Exception as error:  # noqa: BLE001 - the thread's boundary: due again at the next look
             log_crash(log, "a commitment call failed", error)
-            self._stop.wait(self._policy.poll_seconds)
-        finally:
-            self._wakeups.notify(Topic.COMMITMENTS)
+            self._rounds.pause()
 
     def _work_off(self) -> None:
         """Take what the mailbox holds into the records, oldest first."""
@@ -198,7 +187,7 @@ class CommitmentWorker:
                 self._requests(association, left)
                 association.wait(
                     self._policy.same_association_seconds,
-                    lambda: self._stop.is_set() or mine.isdisjoint(self._awaited),
+                    lambda: self._rounds.stopping() or mine.isdisjoint(self._awaited),
                 )
         except GatewayError as error:
             with self._write() as connection:
@@ -208,7 +197,7 @@ class CommitmentWorker:
 
     def _requests(self, association: Committing, left: list[Asking]) -> None:
         """Send the requests that are ``left``, taking off each that was answered."""
-        while left and not self._stop.is_set():
+        while left and not self._rounds.stopping():
             asking = left[0]
             try:
                 association.ask(asking.request)
@@ -243,7 +232,7 @@ class CommitmentWorker:
             rows = commitment_requests.due(connection, calling_ae)
         called = [application.ae_title for application in config.applications]
         for row in rows:
-            if self._stop.is_set() or not self._tell_one(row, source, called):
+            if self._rounds.stopping() or not self._tell_one(row, source, called):
                 return
 
     def _tell_one(self, row: Row[Any], source: Source | None, called: list[str]) -> bool:

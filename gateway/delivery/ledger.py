@@ -212,12 +212,11 @@ def interrupt(connection: Connection, result_ids: Sequence[str], policy: Policy)
             settle(connection, [result_id], None, policy)
 
 
-def recover(connection: Connection, policy: Policy) -> list[str]:
-    """Take back what a dead process was carrying; returns the results."""
-    dead = sa.and_(_OURS, results.c.state == State.SENDING)
-    ids = list(connection.execute(sa.select(results.c.id).where(dead)).scalars())
-    # Any of their unanswered files may have arrived: remembered, so that a peer that then says
-    # "duplicate" is understood as "I have it".
+def _may_have_arrived(connection: Connection, dead: sa.ColumnElement[bool]) -> None:
+    """Nobody knows whether the unanswered files of the results ``dead`` arrived.
+
+    Remembered, so that a peer that then says "duplicate" is understood as "I have it".
+    """
     connection.execute(
         sa.update(result_files)
         .where(
@@ -227,6 +226,13 @@ def recover(connection: Connection, policy: Policy) -> list[str]:
         )
         .values(attempts=1)
     )
+
+
+def recover(connection: Connection, policy: Policy) -> list[str]:
+    """Take back what a dead process was carrying; returns the results."""
+    dead = sa.and_(_OURS, results.c.state == State.SENDING)
+    ids = list(connection.execute(sa.select(results.c.id).where(dead)).scalars())
+    _may_have_arrived(connection, dead)
     interrupt(connection, ids, policy)
     return ids
 
@@ -266,9 +272,8 @@ def release(
     connection: Connection, destination: str, trouble: Trouble, policy: Policy
 ) -> list[str]:
     """Settle whatever the destination's dead thread left SENDING; returns the results."""
-    sending = sa.select(results.c.id).where(
-        _OURS, _named(destination), results.c.state == State.SENDING
-    )
-    ids = list(connection.execute(sending).scalars())
+    dead = sa.and_(_OURS, _named(destination), results.c.state == State.SENDING)
+    ids = list(connection.execute(sa.select(results.c.id).where(dead)).scalars())
+    _may_have_arrived(connection, dead)
     settle(connection, ids, trouble, policy)
     return ids

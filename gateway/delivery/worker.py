@@ -1,16 +1,17 @@
 """The worker that carries due results to their destinations.
 
 One thread looks for due work; each destination that has some gets a thread of its own, so a slow
-or hanging PACS never holds up another.  All due results of a destination go over one association.
+or hanging PACS never holds up another.  All due results of a destination go over one association,
+or are shared out to as many as its configuration says.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from sqlalchemy.engine import Connection
@@ -19,10 +20,12 @@ from gateway.config.applications import AeConfig, Destination
 from gateway.config.live import LiveAeConfig
 from gateway.database.engine import Database
 from gateway.delivery import circuit, commitments, ledger
-from gateway.delivery.agent import POSITIVE, Agent, Answer, Item, LinkError
+from gateway.delivery.agent import Agent, Answer, Item
 from gateway.delivery.crashes import log_crash
 from gateway.delivery.ledger import Batch, Trouble
+from gateway.delivery.parallel import Carried, Carrier
 from gateway.delivery.policy import Policy
+from gateway.delivery.rounds import Rounds
 from gateway.delivery.states import Circuit
 from gateway.events import faults
 from gateway.events.wake import Topic, Wakeups
@@ -54,8 +57,12 @@ class DeliveryWorker:
         self._dicom = dicom
         self._folder = folder
         self._policy = policy or Policy()
-        self._stop = threading.Event()
-        self._threads: dict[str, threading.Thread] = {}
+        self._rounds = Rounds(
+            wakeups,
+            Topic.RESULTS,
+            poll_seconds=self._policy.poll_seconds,
+            stop_seconds=self._policy.stop_seconds,
+        )
         self._seen: AeConfig | None = None
 
     def recover(self) -> int:
@@ -68,33 +75,18 @@ class DeliveryWorker:
 
     def run(self) -> None:
         """Carry results until :meth:`stop`; returns when every association has ended."""
-        while not self._stop.is_set():
-            try:
-                self._tick()
-            except Exception as error:  # noqa: BLE001 - the worker outlives a full disk
-                log_crash(log, "delivery cannot look for work", error)
-            self._wakeups.wait(Topic.RESULTS, self._policy.poll_seconds)
-        deadline = time.monotonic() + self._policy.stop_seconds
-        for thread in self._threads.values():
-            thread.join(max(0.0, deadline - time.monotonic()))
+        self._rounds.run(self._look, "delivery cannot look for work")
 
     def stop(self) -> None:
         """Let :meth:`run` return after the instances now on the wire."""
-        self._stop.set()
-        self._wakeups.notify(Topic.RESULTS)
+        self._rounds.stop()
 
-    def _tick(self) -> None:
+    def _look(self) -> None:
         self._follow_config()
         with self._database.read() as connection:
             due = ledger.due_destinations(connection)
-        self._threads = {name: t for name, t in self._threads.items() if t.is_alive()}
         for name in due:
-            if name not in self._threads:
-                thread = threading.Thread(
-                    target=self._serve, args=(name,), name=f"delivery-{name}", daemon=True
-                )
-                self._threads[name] = thread
-                thread.start()
+            self._rounds.begin(name, f"delivery-{name}", partial(self._serve, name))
 
     def _follow_config(self) -> None:
         """Try a destination again at once when its configuration changed, or after a start."""
@@ -116,16 +108,14 @@ class DeliveryWorker:
     def _serve(self, name: str) -> None:
         """Work off one destination; the body of its thread."""
         try:
-            while not self._stop.is_set() and self._round(name):
+            while not self._rounds.stopping() and self._round(name):
                 pass
         except Exception as error:  # noqa: BLE001 - the thread's boundary
             log_crash(log, "delivery failed", error)
             self._give_up(name, f"internal error ({type(error).__name__}), see the log")
-        finally:
-            self._wakeups.notify(Topic.RESULTS)
 
     def _round(self, name: str) -> bool:
-        """One association's worth of work; False when nothing more can be done now."""
+        """One batch; False when nothing more can be done now."""
         destination = self._config.current.destination(name)
         if destination is None:
             trouble = Trouble(f"no destination in ae_config is named {name!r}", self._later())
@@ -143,57 +133,45 @@ class DeliveryWorker:
         if not batch.result_ids:
             return False
         faults.point("delivery.claimed")
-        self._carry(destination, batch)
+        # Who failed lately, or is being probed, gets one association until that one worked.
+        self._carry(destination, batch, 1 if record.failures else destination.associations)
         return True
 
-    def _carry(self, destination: Destination, batch: Batch) -> None:
-        progress = _Progress()
-
+    def _carry(self, destination: Destination, batch: Batch, associations: int) -> None:
         def answered(item: Item, answer: Answer) -> None:
             faults.point("delivery.answered")
             with self._write() as connection:
                 ledger.note(connection, item, answer, self._policy)
-            progress.positive = progress.positive or answer.verdict in POSITIVE
-            progress.answers += 1
             faults.point("delivery.recorded")
 
         agent = self._dicom if destination.folder is None else self._folder
-        fault: LinkError | None = None
-        reached = False
-        try:
-            if batch.items:
-                reached = agent.deliver(destination, batch.items, answered, self._stop.is_set)
-        except LinkError as error:
-            fault = error
+        carrier = Carrier(agent, destination, self._rounds.stopping)
+        carried = carrier.carry(batch.items, answered, associations)
         faults.point("delivery.unsettled")
         with self._write() as connection:
-            self._settle(connection, destination, batch, fault, progress, reached=reached)
+            self._settle(connection, destination, batch, carried)
         faults.point("delivery.settled")
 
     def _settle(
-        self,
-        connection: Connection,
-        destination: Destination,
-        batch: Batch,
-        fault: LinkError | None,
-        progress: _Progress,
-        *,
-        reached: bool,
+        self, connection: Connection, destination: Destination, batch: Batch, carried: Carried
     ) -> None:
+        fault = carried.fault
         trouble = None
         if fault is not None:
             ledger.in_flight(connection, fault.in_flight)
             trouble = Trouble(str(fault))
-        if fault is not None and not progress.positive:
+        worked = carried.reached or carried.positive
+        if fault is not None and not worked:
             after, again = circuit.failed(connection, destination.name, str(fault), self._policy)
             trouble = Trouble(str(fault), again)
             log.warning(
                 "destination failed",
                 extra={"destination": destination.name, "failures": after.failures},
             )
-        elif reached or progress.positive:
+        elif worked:
             self._reached(connection, destination)
-        if self._stop.is_set() and fault is None and progress.answers < len(batch.items):
+        stopped = self._rounds.stopping() and carried.answers < len(batch.items)
+        if stopped and fault is None:
             ledger.interrupt(connection, batch.result_ids, self._policy)
         else:
             ledger.settle(connection, batch.result_ids, trouble, self._policy)
@@ -231,14 +209,6 @@ class DeliveryWorker:
         with self._database.begin() as connection:
             yield connection
         self._wakeups.notify(Topic.EVENTS, Topic.COMMITMENTS)
-
-
-class _Progress:
-    """What one association achieved so far."""
-
-    def __init__(self) -> None:
-        self.answers = 0
-        self.positive = False
 
 
 def _by_name(config: AeConfig) -> Mapping[str, Destination]:

@@ -1,4 +1,4 @@
-"""TLS handshakes of accepted and of opened connections (PS3.15 B.9, B.10).
+"""TLS handshakes of accepted and of opened connections (PS3.15 B.12).
 
 The contexts come from :mod:`gateway.config.tls`.  Nothing of a certificate is kept but the
 common name and organisation of its subject: the other parts of a name may hold anything.

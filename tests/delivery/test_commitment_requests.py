@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,16 @@ from pynetdicom.sop_class import (
 )
 
 from gateway.config.live import LiveAeConfig
+from gateway.config.tls import TlsSettings
 from gateway.database.schema import commitment_requests
+from tests.support.certificates import Authority, Identity
 from tests.support.committing import QUICK, our_side
 from tests.support.deliveries import wait_until
 from tests.support.job_payload import JobPayload
 from tests.support.reporting import Modality, ask, index
 
 
-def config(tmp_path: Path, port: int | None) -> LiveAeConfig:
+def config(tmp_path: Path, port: int | None, **more: Any) -> LiveAeConfig:
     folder = tmp_path / "ae"
     folder.mkdir(exist_ok=True)
     (folder / "test.yaml").write_text(
@@ -30,7 +33,7 @@ def config(tmp_path: Path, port: int | None) -> LiveAeConfig:
             {
                 "applications": [{"ae-title": "AI"}, {"ae-title": "OTHER"}],
                 "sources": [
-                    {"ae-title": "CT1", "hosts": ["127.0.0.1", "10.0.0.0/8"], "port": port}
+                    {"ae-title": "CT1", "hosts": ["127.0.0.1", "10.0.0.0/8"], "port": port} | more
                 ],
             }
         )
@@ -143,3 +146,53 @@ def test_a_destination_may_report_but_not_ask(
         Modality("CT2").associated(ours.port, called) as assoc,
     ):
         assert ask(assoc, [(str(CTImageStorage), "1.2.3")])[1] == 0x0124
+
+
+def test_told_over_mutual_tls(house: JobPayload, tmp_path: Path) -> None:
+    """The modality takes nothing but TLS, from holders of the hospital's certificates."""
+    hospital = Authority(tmp_path / "ca")
+    own, theirs = hospital.issue("gateway"), hospital.issue("ct1")
+    stranger = Authority(tmp_path / "other", "Somebody else").issue("stranger")
+
+    def server(identity: Identity) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(identity.certificate, identity.key)
+        context.load_verify_locations(hospital.certificate)
+        context.verify_mode = ssl.CERT_REQUIRED
+        return context
+
+    tls = TlsSettings(certificate=own.certificate, key=own.key, destination_ca=hospital.certificate)
+    modality = Modality()
+    one = [(str(CTImageStorage), index(house))]
+    settings = config(tmp_path, modality.port, tls=True)
+    with our_side(house.database, house.data_dir, settings, tls=tls) as ours:
+        with modality.listening(server(stranger)):
+            with modality.associated(ours.port) as assoc:
+                transaction, _ = ask(assoc, one)
+            wait_until(lambda: "certificate" in str([r.reason for r in requests(house)]))
+            assert requests(house)[0].state == "RECEIVED"
+            assert modality.reports == []
+        with modality.listening(server(theirs)):
+            wait_until(lambda: requests(house)[0].state == "REPORTED")
+    assert [(t, ds.TransactionUID) for t, ds in modality.reports] == [(1, transaction)]
+
+
+@pytest.mark.parametrize("tls", [True, False])
+def test_a_source_is_called_as_it_says(house: JobPayload, tmp_path: Path, tls: bool) -> None:
+    """TLS to who takes none, and none to who takes TLS only: neither is told, both wait."""
+    hospital = Authority(tmp_path / "ca")
+    identity = hospital.issue("both")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(identity.certificate, identity.key)
+    modality = Modality()
+    settings = config(tmp_path, modality.port, tls=tls)
+    trust = TlsSettings(destination_ca=hospital.certificate)
+    with (
+        our_side(house.database, house.data_dir, settings, tls=trust) as ours,
+        modality.listening(None if tls else context),
+    ):
+        with modality.associated(ours.port) as assoc:
+            ask(assoc, [(str(CTImageStorage), index(house))])
+        wait_until(lambda: requests(house) and requests(house)[0].attempts >= 1)
+    assert requests(house)[0].state == "RECEIVED"
+    assert modality.reports == []

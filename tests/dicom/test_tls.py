@@ -99,6 +99,20 @@ def test_dcmtk_sends_over_mutual_tls(secured: Station, pki: Pki, tmp_path: Path)
 
 
 @pytest.mark.peers
+@pytest.mark.parametrize(
+    "profile", ["--profile-bcp195-nd", "--profile-bcp195", "--profile-bcp195-ex"]
+)
+def test_dcmtk_meets_us_in_every_profile_both_ways(
+    secured: Station, pki: Pki, tmp_path: Path, profile: str
+) -> None:
+    """Its profiles propose suites with DHE beside those with ECDHE; we take the latter."""
+    options = [*pki.dcmtk(pki.scanner), profile]
+    assert echoscu(secured.scp.tls_port, "AI", options=options).returncode == 0
+    with running_storescp(tmp_path, options=options) as scp:
+        assert echo(Peer("STORESCP", "127.0.0.1", scp.port, tls=pki.calling(pki.gateway))) > 0
+
+
+@pytest.mark.peers
 def test_dcmtk_without_certificate_is_refused(secured: Station, pki: Pki) -> None:
     options = ["+tla", "+cf", str(pki.hospital.certificate)]
     assert echoscu(secured.scp.tls_port, "AI", options=options).returncode != 0
@@ -317,8 +331,9 @@ def test_stopping_ends_sessions(stations: Callable[..., Station], pki: Pki) -> N
         (ssl.TLSVersion.TLSv1_1, "DEFAULT:@SECLEVEL=0"),
         (ssl.TLSVersion.TLSv1_2, "AES128-GCM-SHA256"),
         (ssl.TLSVersion.TLSv1_2, "ECDHE-RSA-AES128-SHA256"),
+        (ssl.TLSVersion.TLSv1_2, "DHE-RSA-AES128-GCM-SHA256"),
     ],
-    ids=["TLS 1.1", "no forward secrecy", "no authenticated encryption"],
+    ids=["TLS 1.1", "no forward secrecy", "no authenticated encryption", "finite fields"],
 )
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")
 def test_what_the_profile_forbids_is_refused(

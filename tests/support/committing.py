@@ -21,6 +21,7 @@ from pynetdicom.sop_class import (
 
 from gateway.config.live import LiveAeConfig
 from gateway.config.settings import DicomSettings
+from gateway.config.tls import TlsSettings
 from gateway.database.engine import Database
 from gateway.delivery.commitment_calls import CommitmentCalls
 from gateway.delivery.commitment_policy import CommitmentPolicy
@@ -187,9 +188,10 @@ def commitment_worker(
     config: LiveAeConfig,
     policy: CommitmentPolicy = QUICK,
     wakeups: Wakeups | None = None,
+    tls: TlsSettings | None = None,
 ) -> CommitmentWorker:
     """A worker with quick numbers."""
-    calls = CommitmentCalls(TIMEOUTS)
+    calls = CommitmentCalls(TIMEOUTS, tls)
     return CommitmentWorker(
         database, wakeups or Wakeups(), config, data_dir, calls=calls, policy=policy
     )
@@ -213,10 +215,11 @@ def our_side(
     config: LiveAeConfig,
     policy: CommitmentPolicy = QUICK,
     port: int = 0,
+    tls: TlsSettings | None = None,
 ) -> Iterator[OurSide]:
     """Everything running; stopped, and seen to have stopped, on leaving."""
     wakeups = Wakeups()
-    subject = commitment_worker(database, data_dir, config, policy, wakeups)
+    subject = commitment_worker(database, data_dir, config, policy, wakeups, tls)
     subject.recover()
     scp = listener(database, data_dir, config, port)
     with ExitStack() as stack:

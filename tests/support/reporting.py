@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,12 +37,14 @@ class Modality:
     """Event type and information of each."""
 
     @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Be there for reports over associations of their own."""
+    def listening(self, tls: ssl.SSLContext | None = None) -> Iterator[None]:
+        """Be there for reports over associations of their own, over TLS if given."""
         ae = AE(self.aet)
         ae.add_supported_context(StorageCommitmentPushModel, scu_role=True, scp_role=True)
         handlers = [(evt.EVT_N_EVENT_REPORT, self.on_report)]
-        server = ae.start_server(("127.0.0.1", self.port), block=False, evt_handlers=handlers)
+        server = ae.start_server(
+            ("127.0.0.1", self.port), block=False, ssl_context=tls, evt_handlers=handlers
+        )
         try:
             yield
         finally:
