@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 log = logging.getLogger(__name__)
 
-MOST_SECONDS = 60.0
+MOST_SECONDS = 15.0
 """A look is taken at least this often, whatever it costs."""
 _FAILED_SECONDS = 10.0
 

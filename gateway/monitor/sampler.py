@@ -86,9 +86,9 @@ class Sampler:
         self._paces = (
             # The order of the first looks: whose a process is must be known before it is named.
             Pace("processes", self._look_at_processes, 5.0, 0.0005),
-            Pace("operators", self._look_at_operators, 0.5, 0.003),
-            Pace("memory", self._operators.look_at_memory, 2.0, 0.002),
-            Pace("gpus", self._look_at_gpus, 1.0, 0.004),
+            Pace("operators", self._look_at_operators, 0.5, 0.0025),
+            Pace("memory", self._operators.look_at_memory, 2.0, 0.0015),
+            Pace("gpus", self._look_at_gpus, 1.0, 0.003),
         )
         self._changed = threading.Condition()
         self._history: deque[GpuLook] = deque(maxlen=HISTORY)

