@@ -11,6 +11,7 @@ import hashlib
 import ipaddress
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -201,8 +202,12 @@ class AeConfig(Settings):
     """SHA-256 of the files, hex: names the state a decision was made with."""
 
     def application(self, ae_title: str) -> Application | None:
-        """The application called ``ae_title`` or None."""
-        return next((a for a in self.applications if a.ae_title == ae_title), None)
+        """The application called ``ae_title`` or None; asked for every instance."""
+        return self._by_title.get(ae_title)
+
+    @cached_property
+    def _by_title(self) -> dict[str, Application]:
+        return {a.ae_title: a for a in self.applications}
 
     def destination(self, name: str) -> Destination | None:
         """The destination named ``name`` (case-insensitive, as Clara's adapter) or None."""

@@ -20,15 +20,19 @@ class SpoolFiles:
 
     def __init__(self, folders: Folders) -> None:
         self._folders = folders
-        self._known: set[Path] = {folders.quarantine}
+        # Strings: making paths costs more than making a file.
+        self._root = f"{folders.root}/"
+        self._known: set[str] = {str(folders.quarantine)}
 
     def make(self, record: Record, segments: Segments) -> None:
         """Make the file of ``record``; nothing when it is there whole.  Raises OSError."""
-        target = self._folders.root / record.meta["p"]
-        self._parent(target.parent)
+        target = self._root + record.meta["p"]
+        folder = target.rpartition("/")[0]
+        if folder not in self._known:
+            self._parent(Path(folder))
         part = record.meta.get("f")
         if part is not None:
-            self._rename(self._folders.incoming / str(part), target)
+            self._rename(self._folders.incoming / str(part), Path(target))
             return
         descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -56,15 +60,13 @@ class SpoolFiles:
 
     def _parent(self, folder: Path) -> None:
         """Make this hour's folder, durably, if it is the hour's first file."""
-        if folder in self._known:
-            return
         if not folder.is_dir():
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             sync_folder(self._folders.spool)
             sync_folder(folder.parent)
         if len(self._known) > 64:
-            self._known = {self._folders.quarantine}
-        self._known.add(folder)
+            self._known = {str(self._folders.quarantine)}
+        self._known.add(str(folder))
 
     def _rename(self, part: Path, target: Path) -> None:
         try:
