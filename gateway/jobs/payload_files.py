@@ -18,6 +18,7 @@ import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -29,6 +30,8 @@ from gateway.jobs.transitions import Job
 from gateway.payloads.folders import sync_folder
 
 PARTIAL = "input.partial"
+_MOST_OPEN = 64
+_GONE = "an instance of the job's input is no longer in the spool"
 # Another device, too many links to one file, or a file system without links.
 _COPY_INSTEAD = frozenset({errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP})
 
@@ -39,10 +42,12 @@ class InputMissing(Permanent):
 
 @dataclass(frozen=True)
 class InputFile:
-    """One instance: where it lies and where the job sees it, relative to data-dir and ``dcm``."""
+    """One instance: where it lies, relative to data-dir, and where the job sees it."""
 
     source: str
-    place: Path
+    folder: str
+    """Relative to ``dcm``."""
+    name: str
 
 
 class PayloadFiles:
@@ -93,13 +98,9 @@ class PayloadFiles:
         if partial.exists():
             shutil.rmtree(partial)
         partial.mkdir(parents=True)
-        made = {partial}
-        for file in files:
-            target = partial / "dcm" / file.place
-            if target.parent not in made:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                made.add(target.parent)
-            _link(self._data_dir / file.source, target)
+        with _Links(self._data_dir, partial / "dcm") as links:
+            for file in files:
+                links.add(file)
         if whole.exists():
             shutil.rmtree(whole)
         partial.rename(whole)
@@ -135,37 +136,66 @@ def selected_files(connection: Connection, job: Job) -> list[InputFile]:
         .order_by(instances.c.id)
     )
     selected = set(job.selected)
-    files: dict[Path, InputFile] = {}
+    files: dict[tuple[str, str], InputFile] = {}
+    folders: dict[tuple[str, str, str], str] = {}
     for row in rows:
         if row.series_instance_uid not in selected:
             continue
-        series = Path(
-            safe_name(row.patient_id),
-            safe_name(row.study_instance_uid),
-            safe_name(row.series_instance_uid),
-        )
+        levels = (row.patient_id, row.study_instance_uid, row.series_instance_uid)
+        folder = folders.get(levels)
+        if folder is None:
+            folder = folders[levels] = "/".join(safe_name(level) for level in levels)
         name = safe_name(row.sop_instance_uid)
-        place = series / f"{name}.dcm"
-        if place in files:
-            place = series / f"{name}-{row.id}.dcm"
-        files[place] = InputFile(row.path, place)
+        if (folder, name) in files:
+            name = f"{name}-{row.id}"
+        files[folder, name] = InputFile(row.path, folder, f"{name}.dcm")
     if not files:
         raise InputMissing(f"no instance of the series selected for job {job.id} is there")
     return list(files.values())
 
 
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target, follow_symlinks=False)
-    except FileNotFoundError as error:
-        raise InputMissing("an instance of the job's input is no longer in the spool") from error
-    except OSError as error:
-        if error.errno not in _COPY_INSTEAD:
-            raise
-        _copy(source, target)
-    mode = stat.S_IMODE(target.stat().st_mode)
-    if mode & 0o222:
-        target.chmod(mode & ~0o222)
+class _Links:
+    """Links instances into folders below one root, each folder opened once."""
+
+    def __init__(self, data_dir: Path, root: Path) -> None:
+        self._data_dir = f"{data_dir}/"
+        self._root = root
+        self._folders: dict[str, int] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for descriptor in self._folders.values():
+            os.close(descriptor)
+
+    def add(self, file: InputFile) -> None:
+        """Link one instance, read-only."""
+        folder = self._folders.get(file.folder)
+        if folder is None:
+            folder = self._folders[file.folder] = self._open(self._root / file.folder)
+        source = self._data_dir + file.source
+        try:
+            os.link(source, file.name, dst_dir_fd=folder, follow_symlinks=False)
+        except FileNotFoundError as error:
+            raise InputMissing(
+                "an instance of the job's input is no longer in the spool"
+            ) from error
+        except OSError as error:
+            if error.errno not in _COPY_INSTEAD:
+                raise
+            _copy(Path(source), self._root / file.folder / file.name)
+        mode = stat.S_IMODE(os.stat(file.name, dir_fd=folder).st_mode)
+        if mode & 0o222:
+            os.chmod(file.name, mode & ~0o222, dir_fd=folder)
+
+    def _open(self, path: Path) -> int:
+        path.mkdir(parents=True, exist_ok=True)
+        if len(self._folders) >= _MOST_OPEN:
+            for descriptor in self._folders.values():
+                os.close(descriptor)
+            self._folders.clear()
+        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -34,10 +34,11 @@ class SpoolFiles:
         if part is not None:
             self._rename(self._folders.incoming / str(part), Path(target))
             return
-        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = _create(target, record.file_length)
+        if descriptor is None:
+            return
         try:
-            if os.fstat(descriptor).st_size != record.file_length:
-                _copy(segments.descriptor(record.segment), record, descriptor)
+            _copy(segments.descriptor(record.segment), record, descriptor)
         finally:
             os.close(descriptor)
 
@@ -77,9 +78,21 @@ class SpoolFiles:
                 raise
 
 
+def _create(target: str, length: int) -> int | None:
+    """A descriptor of the new file, read-only for everybody after; None when it is there whole."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    try:
+        return os.open(target, flags, 0o400)
+    except FileExistsError:
+        there = Path(target)
+        if there.stat().st_size == length:
+            return None
+        there.unlink()
+        return os.open(target, flags, 0o400)
+
+
 def _copy(segment: int, record: Record, target: int) -> None:
     # Reading and writing was measured a third faster than copy_file_range on ext4.
-    os.ftruncate(target, 0)
     data = os.pread(segment, record.file_length, record.file_offset)
     if len(data) != record.file_length:
         raise OSError("a segment of the log is cut off")

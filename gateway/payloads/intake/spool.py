@@ -248,7 +248,7 @@ class _Receiving:
     def _spill(self, data: bytes | bytearray | memoryview) -> None:
         if self._file is None:
             path = self._spool.folders.incoming / f"{self._spool.writer.receiver}-{self.id}.part"
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400)
             self._part, self._kept = path, self.size
             self._file = os.fdopen(descriptor, "wb", buffering=0)
             self._all(self._prefix)
