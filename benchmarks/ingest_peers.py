@@ -36,15 +36,18 @@ class Receiver:
     process: subprocess.Popen[bytes]
     root: Path
 
-    def settle(self, wanted: int) -> None:
-        """Wait until a gateway has ``wanted`` instances in its index: it must not use the
-        processor while the next receiver is measured."""
+    def settle(self, wanted: int) -> float:
+        """Wait until a gateway has ``wanted`` instances in its index; returns the seconds it took.
+
+        It must not use the processor while the next receiver is measured."""
+        began = time.monotonic()
         if not self.name.startswith("gateway"):
-            return
+            return 0.0
         deadline = time.monotonic() + 60
         while count(self.root) < wanted:
             assert time.monotonic() < deadline, "the index does not keep up"
             time.sleep(0.01)
+        return time.monotonic() - began
 
 
 def count(root: Path) -> int:

@@ -44,7 +44,7 @@ Extract = Callable[[pydicom.Dataset], Mapping[str, Any]]
 
 LOOK_SECONDS = 1.0
 """Longest time between two looks."""
-PAUSE_SECONDS = 0.01
+PAUSE_SECONDS = 0.002
 """Shortest time between two looks, so that a busy receiver keeps the processor."""
 DESCRIBE_AT_ONCE = 16
 """Series described between two looks at what is due."""
