@@ -2,7 +2,7 @@
 
 The same sender sends the same new CT slices to each receiver in turn, round after round; medians
 are compared.  Receivers run at once, but only one is sent to at a time, and a gateway must have
-everything in its index before the next begins; how long that takes stands beside.  What was sent
+everything in its index before the next begins; how late that is stands beside.  What was sent
 is kept until the end: a file system that just deleted makes new files slowly, whoever asks.
 Also: peak memory while a 3 GB object and 32 associations arrive at once, and the time from the
 last C-STORE of a study to its job's start.
@@ -93,8 +93,7 @@ class Comparison:
     def table(self) -> list[str]:
         """Markdown: a row per case and receiver."""
         lines = [
-            "| slices | assoc. | receiver | instances/s | x DCMTK | x Orthanc | x pynetdicom |"
-            + " index behind |",
+            "| slices | assoc. | receiver | rate/s | x DCMTK | x Orthanc | x pynetdicom | late |",
             "| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: |",
         ]
         for case, rates in self.rates.items():
