@@ -11,11 +11,14 @@ import typer
 
 from gateway.cli.groups import group
 from gateway.cli.options import JobOption, Json, OptionalIdentifier, Variables, one, pairs
+from gateway.cli.platform import start_platform
 
 if TYPE_CHECKING:
     from gateway.cli.remote import Platform
 
 app = group("Start a job, or the gateway itself.")
+
+app.command("platform", connected=False)(start_platform)
 
 LOOK_SECONDS = 0.5
 

@@ -4,18 +4,46 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from gateway.errors import Refused
 
+LOOK_SECONDS = 0.2
+"""How long a lock may be busy because somebody only looks at it."""
+
+
+def holder(data_dir: Path, role: str) -> int | None:
+    """Id of the process that has ``role`` on ``data_dir``; None when nobody has.
+
+    0 when it is not known yet: the process has just taken the role.  Nothing is changed.
+    """
+    try:
+        descriptor = os.open(_path(data_dir, role), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        # The file alone says nothing: it stays when its process ends.  The lock does not.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        text = os.pread(descriptor, 32, 0).strip()
+        return int(text) if text.isdigit() else 0
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def _path(data_dir: Path, role: str) -> Path:
+    return data_dir / f"{role}.lock"
+
 
 class Lease:
     """A lock file that the kernel frees when its process ends, however it ends."""
 
     def __init__(self, data_dir: Path, role: str) -> None:
-        self._path = data_dir / f"{role}.lock"
+        self._path = _path(data_dir, role)
         self._role = role
         self._descriptor: int | None = None
 
@@ -23,12 +51,12 @@ class Lease:
         """Take the lock; :class:`Refused`, naming the holder's process, when it is taken."""
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(descriptor)
         except BlockingIOError:
-            holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+            taken_by = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
             os.close(descriptor)
             raise Refused(
-                f"process {holder or 'of unknown id'} already has the role {self._role} on "
+                f"process {taken_by or 'of unknown id'} already has the role {self._role} on "
                 f"{self._path.parent}; one data folder has one process of a role"
             ) from None
         os.ftruncate(descriptor, 0)
@@ -54,3 +82,17 @@ class Lease:
     ) -> None:
         """Release."""
         self.release()
+
+
+def _lock(descriptor: int) -> None:
+    """Lock it; ``BlockingIOError`` when it stays busy for longer than a look takes."""
+    deadline = time.monotonic() + LOOK_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
