@@ -69,12 +69,14 @@ Answered = Callable[[Item, Answer], None]
 class LinkError(Transient):
     """The destination could not be reached, refused the association or broke it off.
 
-    ``in_flight`` are files that may have arrived although no answer came back.
+    ``in_flight`` are files that may have arrived although no answer came back.  ``busy``: it
+    works and took no further association now.
     """
 
-    def __init__(self, message: str, in_flight: Sequence[Item] = ()) -> None:
+    def __init__(self, message: str, in_flight: Sequence[Item] = (), *, busy: bool = False) -> None:
         super().__init__(message)
         self.in_flight = tuple(in_flight)
+        self.busy = busy
 
 
 class Agent(Protocol):

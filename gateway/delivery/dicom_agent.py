@@ -70,7 +70,7 @@ class DicomAgent:
         except Interrupted as error:
             raise LinkError(str(error), [by_path[p] for p in error.unsent[:1]]) from error
         except (Unreachable, RejectedForNow, RejectedForGood, UnsupportedByGateway) as error:
-            raise LinkError(str(error)) from error
+            raise LinkError(str(error), busy=isinstance(error, RejectedForNow)) from error
         return True
 
 

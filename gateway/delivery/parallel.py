@@ -99,22 +99,27 @@ class Carrier:
         answers = _Answers(answered)
         parts = [_Share(part) for part in shares(items, count)]
         self._all(parts, answers)
-        for pause in _PAUSES:
-            rest = self._rest(parts, answers)
-            if rest is None:
-                break
-            # A peer that counts associations may not have noticed yet that the others ended.
-            time.sleep(pause)
-            parts.append(rest)
-            self._all([rest], answers)
-            if rest.fault is not None and rest.fault.in_flight:
-                break
+        if len(parts) > 1:
+            self._over_one_more(parts, answers)
         return Carried(
             answers=len(answers.file_ids),
             positive=answers.positive,
             reached=any(part.reached for part in parts),
             fault=_fault(parts, answers),
         )
+
+    def _over_one_more(self, parts: list[_Share], answers: _Answers) -> None:
+        """Carry what is left of broken shares, one association after another; adds to ``parts``."""
+        for pause in _PAUSES:
+            rest = self._rest(parts, answers)
+            if rest is None:
+                return
+            # A peer that counts associations may not have noticed yet that the others ended.
+            time.sleep(pause)
+            parts.append(rest)
+            self._all([rest], answers)
+            if rest.fault is not None and rest.fault.in_flight:
+                return
 
     def _all(self, parts: Sequence[_Share], answers: _Answers) -> None:
         threads = [
@@ -151,11 +156,13 @@ class Carrier:
         return self._stopped() or self._crashed.is_set()
 
     def _rest(self, parts: Sequence[_Share], answers: _Answers) -> _Share | None:
-        """What broken associations left, if others worked; None = nothing to be tried now."""
+        """What broken associations left, if the destination works; None = nothing to try now."""
         broken = [part for part in parts if part.fault is not None]
-        if not broken or len(broken) == len(parts) or self._ended():
+        faults = [part.fault for part in broken if part.fault is not None]
+        works = len(broken) < len(parts) or any(fault.busy for fault in faults)
+        if not works or self._ended():
             return None
-        uncertain = {i.file_id for p in broken if p.fault for i in p.fault.in_flight}
+        uncertain = {item.file_id for fault in faults for item in fault.in_flight}
         done = answers.file_ids | uncertain
         # By number: what an earlier one more left stands in its share, too.
         left = {i.file_id: i for p in broken for i in p.items if i.file_id not in done}

@@ -20,7 +20,7 @@ from pynetdicom import AE, evt
 from pynetdicom.sop_class import CTImageStorage
 
 from gateway.database.schema import circuits
-from gateway.delivery.agent import Item
+from gateway.delivery.agent import Item, LinkError
 from gateway.delivery.dicom_agent import DicomAgent
 from gateway.delivery.parallel import shares
 from gateway.delivery.worker import DeliveryWorker
@@ -128,8 +128,39 @@ def test_a_peer_that_allows_fewer_gets_all_the_same(house: JobPayload, tmp_path:
             wait_until(lambda: state(house, result_id) == "DELIVERED", 30)
     assert sorted(got) == sorted(uids)
     assert rejected
-    assert house.events("destination/circuit") == house.events("result/waiting") == []
     assert {f.attempts for f in house.files()} == {1}
+
+
+def test_a_peer_that_rejects_all_at_once_gets_one_more(house: JobPayload, tmp_path: Path) -> None:
+    """A PACS may count all that come at the same moment, and reject each."""
+    job = house.job()
+    uids = house.write(job, 6)
+    (result_id,) = house.register(job)
+    agent = Busy(3)
+    with running_scripted_scp() as scp:
+        ae = config(tmp_path, scp, 3)
+        with delivering(worker(house.database, house.data_dir, ae.live, dicom=agent)):
+            wait_until(lambda: state(house, result_id) == "DELIVERED")
+    assert Counter(uid for uid, _ in scp.received) == Counter(uids)
+    assert (scp.associations, agent.left) == (1, 0)
+    assert house.events("result/waiting") == []
+
+
+class Busy(DicomAgent):
+    """Whose first associations find no room at the peer."""
+
+    def __init__(self, left: int) -> None:
+        super().__init__()
+        self.left = left
+        self._lock = threading.Lock()
+
+    def deliver(self, *arguments: Any) -> bool:
+        with self._lock:
+            busy = self.left > 0
+            self.left -= busy
+        if busy:
+            raise LinkError("local limit exceeded", busy=True)
+        return super().deliver(*arguments)
 
 
 def test_who_failed_lately_is_tried_with_one(house: JobPayload, tmp_path: Path) -> None:
