@@ -99,7 +99,6 @@ class Site:
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         self.root = root
-        self.data = root / "data"
         for folder in ("ae_config", "pipelines"):
             (root / folder).mkdir(parents=True, exist_ok=True)
         for definition in pipelines if pipelines is not None else [deriving()]:
@@ -118,6 +117,7 @@ class Site:
             "jobs": {"grace-seconds": 1},
             "images": {"test/python": {"command": [sys.executable]}},
         } | dict(settings or {})
+        self.data = root / merged["data-dir"]
         if on_postgres():
             merged.setdefault("database", {"url": database_url(self.data)})
         (root / "gateway.yaml").write_text(yaml.safe_dump(merged))
