@@ -89,6 +89,8 @@ class _Space:
     pids: set[int] = field(default_factory=set)
     run: OperatorRun | None = None
     tries: int = 0
+    running: int = 0
+    """Processes that have not ended; their numbers may outlive them for a while."""
     cpu_seconds: float = 0.0
     memory: int = 0
 
@@ -143,9 +145,9 @@ class OperatorWatch:
     def usages(self) -> tuple[Usage, ...]:
         """What runs now."""
         return tuple(
-            Usage(space.run, len(space.pids), space.cpu_seconds, space.memory)
+            Usage(space.run, space.running, space.cpu_seconds, space.memory)
             for space in self._spaces.values()
-            if space.run is not None
+            if space.run is not None and space.running
         )
 
     def totals(self) -> dict[tuple[str, str], Totals]:
@@ -205,7 +207,9 @@ class OperatorWatch:
                 return
 
     def _count_cpu(self, space: _Space, run: OperatorRun) -> None:
-        seconds = sum(proc.cpu_seconds(pid, waited_for=True) for pid in space.pids)
+        lives = [proc.life(pid) for pid in space.pids]
+        space.running = sum(runs for runs, _ in lives)
+        seconds = sum(seconds for _, seconds in lives)
         if seconds > space.cpu_seconds:
             self._totals_of(run).cpu_seconds += seconds - space.cpu_seconds
             space.cpu_seconds = seconds

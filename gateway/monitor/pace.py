@@ -26,6 +26,7 @@ class Pace:
     """Most of one core that it may take on the average."""
     due: float = 0.0
     """Monotonic time of the next one."""
+    _first: bool = True
     _failing: bool = False
 
     def take(self) -> None:
@@ -40,5 +41,7 @@ class Pace:
                 log.exception("a look at the machine failed", extra={"look": self.name})
             self._failing = True
             wait = _FAILED_SECONDS
-        took = time.thread_time() - used
+        # The first look meets everything anew: what it takes says nothing of the next.
+        took = 0.0 if self._first else time.thread_time() - used
+        self._first = False
         self.due = began + max(wait, min(took / self.share, MOST_SECONDS))

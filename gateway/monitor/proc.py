@@ -49,10 +49,19 @@ def stat(pid: int) -> list[bytes]:
         return []
 
 
-def cpu_seconds(pid: int, *, waited_for: bool = False) -> float:
-    """CPU time of a process, with ``waited_for`` that of children it saw end too."""
-    ticks = map(int, stat(pid)[11 : 15 if waited_for else 13])
-    return sum(ticks) / os.sysconf("SC_CLK_TCK")
+def cpu_seconds(pid: int) -> float:
+    """CPU time of a process, without that of its children."""
+    return sum(map(int, stat(pid)[11:13])) / os.sysconf("SC_CLK_TCK")
+
+
+def life(pid: int) -> tuple[bool, float]:
+    """Whether a process still runs, and its CPU time with that of children it saw end.
+
+    One that ended keeps its time until its parent takes note of its end.
+    """
+    fields = stat(pid)
+    runs = bool(fields) and fields[0] not in (b"Z", b"X")
+    return runs, sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
 def parent(pid: int) -> int:

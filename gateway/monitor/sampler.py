@@ -85,7 +85,7 @@ class Sampler:
         self._own = OwnProcesses(data_dir, roles)
         self._paces = (
             # The order of the first looks: whose a process is must be known before it is named.
-            Pace("processes", self._look_at_processes, 5.0, 0.0005),
+            Pace("processes", self._look_at_processes, 5.0, 0.001),
             Pace("operators", self._look_at_operators, 0.5, 0.0025),
             Pace("memory", self._operators.look_at_memory, 2.0, 0.0015),
             Pace("gpus", self._look_at_gpus, 1.0, 0.003),

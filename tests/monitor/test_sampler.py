@@ -37,6 +37,14 @@ time.sleep(60)
 """
 
 
+def wait_for(what: Callable[[], Any], seconds: float = 20) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+    return found
+
+
 @contextmanager
 def sandboxed(code: str, **environ: str) -> Iterator[subprocess.Popen[bytes]]:
     """A program in a process namespace of its own, as every engine starts operators."""
@@ -50,20 +58,12 @@ def sandboxed(code: str, **environ: str) -> Iterator[subprocess.Popen[bytes]]:
         finally:
             inside = psutil.Process(made.pid).children(recursive=True)
             made.kill()
-            psutil.wait_procs(inside, timeout=20)
+            wait_for(lambda: not any(proc.life(process.pid)[0] for process in inside))
 
 
 def known(job_id: str, operator: str) -> OperatorRun | None:
     """A gateway with one job of one operator."""
     return OperatorRun(JOB, "lung", "segment") if (job_id, operator) == (JOB, "segment") else None
-
-
-def wait_for(what: Callable[[], Any], seconds: float = 20) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := what()):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
-    return found
 
 
 def operator(code: str = WORK, **environ: str) -> Any:
@@ -179,6 +179,8 @@ def test_a_dear_look_is_taken_less_often() -> None:
             pass
 
     cheap, dear = Pace("a", lambda: None, 0.5, 0.004), Pace("b", burn, 0.5, 0.004)
+    dear.take()
+    assert dear.due - time.monotonic() <= 0.5  # the first one comes once
     now = time.monotonic()
     cheap.take()
     dear.take()
