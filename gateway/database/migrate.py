@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
@@ -16,12 +17,21 @@ from alembic.script import ScriptDirectory
 from gateway.database.engine import Database, DatabaseError, is_empty
 from gateway.database.schema import metadata
 
+_LOCK = 0x67617465776179
+"""The advisory lock of our migrations: "gateway" in ASCII."""
+
 
 def upgrade(database: Database) -> None:
-    """Create or migrate ``database``; refuse one from a later release."""
+    """Create or migrate ``database``; refuse one from a later release.
+
+    Processes that open it at the same time do so one after the other.
+    """
     config = configuration()
     script = ScriptDirectory.from_config(config)
     with database.begin() as connection:
+        if not database.is_sqlite:
+            # Two that find it empty would both create it; SQLite lets one write at a time anyway.
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
         context = MigrationContext.configure(connection)
         current = context.get_current_revision()
         if current is None and is_empty(connection):

@@ -9,6 +9,7 @@ import sys
 import threading
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,21 @@ def test_create_twice(database: Database) -> None:
     database.create()
     database.create()
     assert names(database) == []
+
+
+def test_several_processes_open_a_new_database_at_once(database: Database) -> None:
+    openers = [Database(database.url.render_as_string(hide_password=False)) for _ in range(6)]
+    ready = threading.Barrier(len(openers))
+
+    def create(one: Database) -> None:
+        ready.wait()
+        one.create()
+
+    with ThreadPoolExecutor(len(openers)) as pool:
+        list(pool.map(create, openers))
+    for one in openers:
+        assert names(one) == []
+        one.close()
 
 
 def test_a_transaction_is_whole_or_nothing(database: Database) -> None:
