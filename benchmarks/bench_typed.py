@@ -122,7 +122,7 @@ class Times:
 
     ends: dict[str, OperatorEnd] = field(default_factory=dict)
 
-    def operator_started(self, operator: str, at: float) -> None:
+    def operator_started(self, operator: str, at: float, image: str | None = None) -> None:
         """Nothing to note."""
 
     def operator_stopped(self, operator: str, at: float, end: OperatorEnd) -> None:  # noqa: ARG002

@@ -1,7 +1,7 @@
 """A job in work: operators start when their upstream is complete, and the first fault ends all.
 
 One thread leads; each running operator has a thread of its own, which lives until the operator's
-last process ended.
+last process ended.  How an operator runs is the engine's: see :mod:`gateway.executors.steps`.
 """
 
 from __future__ import annotations
@@ -12,11 +12,10 @@ import threading
 import time
 from collections.abc import Callable
 
-from gateway.executors import operator as operators
 from gateway.executors import outputs, shared
 from gateway.executors.gpus import Devices
-from gateway.executors.launch import StopFlag
-from gateway.executors.operator import Engine
+from gateway.executors.steps import Steps
+from gateway.executors.stopping import StopFlag
 from gateway.jobs.executor import End, JobRun, OperatorEnd, Report, Stop
 from gateway.pipelines.model import Operator
 
@@ -29,13 +28,11 @@ _WORDS = {
 }
 
 
-class ProcessJob:
+class GraphJob:
     """One attempt; made and started by the executor."""
 
-    def __init__(
-        self, engine: Engine, run: JobRun, report: Report, done: Callable[[], None]
-    ) -> None:
-        self._engine = engine
+    def __init__(self, steps: Steps, run: JobRun, report: Report, done: Callable[[], None]) -> None:
+        self._steps = steps
         self._run = run
         self._report = report
         self._done = done
@@ -107,11 +104,11 @@ class ProcessJob:
 
     def _prepared(self) -> bool:
         """Look at every operator, and empty the output folders, before the first one starts."""
-        for operator in self._run.definition.operators:
-            end = operators.obstacle(self._engine, operator)
-            if end is not None:
-                self._report.operator_stopped(operator.name, time.time(), end)
-                return False
+        found = self._steps.obstacle(self._run)
+        if found is not None:
+            operator, end = found
+            self._report.operator_stopped(operator.name, time.time(), end)
+            return False
         try:
             outputs.clear(self._run)
             shared.begin(self._run)
@@ -184,12 +181,12 @@ class ProcessJob:
     def _result(self, operator: Operator, devices: tuple[int, ...], stop: StopFlag) -> OperatorEnd:
         told: list[float] = []
 
-        def started(at: float) -> None:
+        def started(at: float, image: str | None = None) -> None:
             if not told:
                 told.append(at)
-                self._report.operator_started(operator.name, at)
+                self._report.operator_started(operator.name, at, image)
 
-        end = operators.run(self._engine, self._run, operator, devices, stop, started)
+        end = self._steps.run(self._run, operator, devices, stop, started)
         if end.end is End.STOPPED:
             return OperatorEnd(End.STOPPED, self._why or end.reason, end.exit_code)
         return end

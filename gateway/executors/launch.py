@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,51 +17,12 @@ from gateway.executors.held import Sandbox, hold
 from gateway.executors.limits import WATCH_SECONDS, Cage
 from gateway.executors.logfile import LogFile
 from gateway.executors.sandbox import Bubblewrap, Plan
+from gateway.executors.stopping import StopFlag
+from gateway.executors.verdict import Outcome
 
 _CHUNK = 1 << 16
 _ASK_SECONDS = 0.02
 """Until a program that is not executed yet is asked again to end."""
-
-
-class StopFlag:
-    """Asks one program to end; set from any thread, seen at once by the one that waits for it."""
-
-    def __init__(self) -> None:
-        self._fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._lock = threading.Lock()
-        self._open = True
-        self.is_set = False
-
-    def set(self) -> None:
-        """Ask; again is no different."""
-        with self._lock:
-            if self._open and not self.is_set:
-                self.is_set = True
-                os.eventfd_write(self._fd, 1)
-
-    def fileno(self) -> int:
-        """Readable once set."""
-        return self._fd
-
-    def close(self) -> None:
-        """Give the descriptor back."""
-        with self._lock:
-            if self._open:
-                self._open = False
-                os.close(self._fd)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a program ended."""
-
-    exit_code: int
-    """As a shell tells it: 128 + n for signal n."""
-    ran: bool
-    """False when the sandbox failed before the program's turn came."""
-    stopped: bool
-    """The stop flag ended it."""
-    out_of_memory: bool
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from gateway.config.settings import ImageSettings
 from gateway.executors import interpreter, limits, procfs, shared
 from gateway.executors.gpus import Gpu
-from gateway.executors.graph import ProcessJob
+from gateway.executors.graph import GraphJob
 from gateway.executors.images import Images
 from gateway.executors.limits import Limiter
-from gateway.executors.operator import Engine, mark
+from gateway.executors.operator import Engine, ProcessSteps, mark
 from gateway.executors.sandbox import Bind, Bubblewrap, Plan, SandboxError, locate
 from gateway.jobs.executor import JobHandle, JobRun, Report
 
@@ -69,7 +69,7 @@ class ProcessExecutor:
 
     def start(self, run: JobRun, report: Report, done: Callable[[], None]) -> JobHandle:
         """Start an attempt in threads of its own and return at once."""
-        job = ProcessJob(self._engine, run, report, done)
+        job = GraphJob(ProcessSteps(self._engine), run, report, done)
         job.start()
         return job
 

@@ -60,10 +60,10 @@ class Attempt:
         self._halt: Halt | None = None
         self._handle: JobHandle | None = None
 
-    def operator_started(self, operator: str, at: float) -> None:
-        """Record that the operator's program was executed."""
+    def operator_started(self, operator: str, at: float, image: str | None = None) -> None:
+        """Record that the operator's program was executed, and from which image."""
         name = self.definition.operator(operator).name
-        self._record(name, OperatorEvent.START, Ending(at=at))
+        self._record(name, OperatorEvent.START, Ending(at=at, image=image))
 
     def operator_stopped(self, operator: str, at: float, end: OperatorEnd) -> None:
         """Read what a completed operator registered, and record how it ended."""

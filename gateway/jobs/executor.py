@@ -77,8 +77,11 @@ class OperatorEnd:
 class Report(Protocol):
     """What an engine calls while a job runs; from any thread, one call at a time per operator."""
 
-    def operator_started(self, operator: str, at: float) -> None:
-        """The operator's program was executed at ``at`` (seconds since the epoch)."""
+    def operator_started(self, operator: str, at: float, image: str | None = None) -> None:
+        """The operator's program was executed at ``at`` (seconds since the epoch).
+
+        ``image``: what runs, by digest, where the engine runs images.
+        """
 
     def operator_stopped(self, operator: str, at: float, end: OperatorEnd) -> None:
         """The operator's last process ended; its outputs are complete and checked."""

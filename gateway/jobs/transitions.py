@@ -71,6 +71,8 @@ class Ending:
     exit_code: int | None = None
     tail: str | None = None
     at: float = field(default_factory=time.time)
+    image: str | None = None
+    """At its start: what runs, by digest."""
 
 
 def load(connection: Connection, job_id: str) -> Job:
@@ -289,6 +291,7 @@ def move_operator(
                     "attempt": job.attempt,
                     "status": step.to.value,
                     "exit_code": ending.exit_code,
+                    **({} if ending.image is None else {"image": ending.image}),
                 },
                 at=ending.at,
             )

@@ -26,7 +26,7 @@ class Recorder:
     ends: dict[str, OperatorEnd] = field(default_factory=dict)
     running: threading.Event = field(default_factory=threading.Event)
 
-    def operator_started(self, operator: str, at: float) -> None:
+    def operator_started(self, operator: str, at: float, image: str | None = None) -> None:
         assert operator not in self.started
         self.started[operator] = at
         self.running.set()

@@ -298,7 +298,7 @@ def test_crash_is_named_by_its_signal(start):
 
 
 def test_missing_input_is_lost_after_its_retries(start, monkeypatch):
-    monkeypatch.setattr("gateway.executors.operator.RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("gateway.executors.verdict.RETRY_SECONDS", 0.01)
     first = step("first", "echo up; until [ -e /output/go ]; do sleep 0.02; done; touch /output/x")
     second = (
         "- name: second\n  container: {image: test/sh, command: [/bin/true]}\n"
@@ -331,7 +331,7 @@ def test_full_disk_is_named(start, tmp_path):
 
 
 class Broken:
-    def operator_started(self, operator, at):
+    def operator_started(self, operator, at, image=None):
         raise RuntimeError("no database")
 
     def operator_stopped(self, operator, at, end):

@@ -1,0 +1,38 @@
+"""What an operator may need that an engine of one machine does not give."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from gateway.jobs.executor import End, OperatorEnd
+from gateway.pipelines.model import Operator
+
+
+def obstacle(engine: str, operator: Operator, host_volumes: Sequence[str]) -> OperatorEnd | None:
+    """Why ``operator`` can never run on the executor ``engine``, or None.
+
+    ``host_volumes`` are the folders of this machine that operators may ask for.
+    """
+    image = f"{operator.image}:{operator.tag}"
+    if operator.services:
+        names = ", ".join(s.name for s in operator.services)
+        reason = f"the {engine} executor runs no services, and {image} needs: {names}"
+        return OperatorEnd(End.IMAGE_MISSING, reason)
+    if operator.models:
+        names = ", ".join(operator.models)
+        reason = f"the {engine} executor loads no models, and {image} needs: {names}"
+        return OperatorEnd(End.IMAGE_MISSING, reason)
+    volume = operator.host_volume
+    if volume is not None and not _allowed(volume, host_volumes):
+        reason = f"`host-volumes` of gateway.yaml does not allow the folder {volume}"
+        return OperatorEnd(End.IMAGE_MISSING, reason)
+    return None
+
+
+def _allowed(volume: str, host_volumes: Sequence[str]) -> bool:
+    """True when the folder is there and is, links followed, one that operators may ask for."""
+    path = Path(volume)
+    real = path.resolve()
+    inside = any(real.is_relative_to(Path(a).resolve()) for a in host_volumes)
+    return inside and path.is_dir()
