@@ -6,7 +6,7 @@ PYTEST := $(PYTHON_BIN) -m pytest
 # Most tests wait for other programs: more workers than cores.  WORKERS=0 runs them in one process.
 WORKERS ?= 3
 
-.PHONY: help demo test check docs prove bench lock format clean setup setup-test
+.PHONY: help demo test test-postgresql check docs prove bench lock format clean setup setup-test
 
 help: ## List the targets
 	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -22,6 +22,14 @@ demo: setup ## A CT study goes in, SEG, SR and SC arrive in a PACS
 
 test: setup-test ## Every test, real peers included (15 minutes at most)
 	@GATEWAY_REQUIRE_PEERS=$${GATEWAY_REQUIRE_PEERS:-1} $(PYTEST) -q -m "not prove" -n $(WORKERS) --dist loadfile
+
+# What stands in records, and what starts a gateway: the rest never sees a database.
+POSTGRESQL_TESTS = app cli database delivery dicom e2e events executors jobs operators payloads \
+	pipelines platform results routing web
+
+test-postgresql: setup-test ## The same tests on PostgreSQL instead of SQLite
+	@GATEWAY_TEST_DATABASE=postgresql GATEWAY_REQUIRE_PEERS=$${GATEWAY_REQUIRE_PEERS:-1} \
+	  $(PYTEST) -q -m "not prove" -n $(WORKERS) --dist loadfile $(POSTGRESQL_TESTS:%=tests/%)
 
 check: setup-test ## ruff, formatting, mypy (strict), import-linter
 	@.venv/bin/ruff check

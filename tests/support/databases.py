@@ -14,7 +14,6 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
 import sqlalchemy as sa
 
 from gateway.database.engine import Database, sqlite_url
@@ -58,8 +57,3 @@ def rows(folder: Path, query: str, **values: Any) -> list[tuple[Any, ...]]:
     database = Database(database_url(folder))
     with closing(database), database.read() as connection:
         return [tuple(row) for row in connection.execute(sa.text(query), values)]
-
-
-def needs_sqlite(reason: str) -> pytest.MarkDecorator:
-    """Marks a test that is about SQLite itself or its file."""
-    return pytest.mark.skipif(wanted(), reason=f"about SQLite: {reason}")

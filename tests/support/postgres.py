@@ -6,6 +6,7 @@ import contextlib
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -59,7 +60,8 @@ def running_postgres() -> Iterator[str]:
             _wait(port)
             yield f"postgresql+psycopg://gateway@127.0.0.1:{port}/postgres"
         finally:
-            process.terminate()
+            # Fast shutdown: a test that failed may have left connections open.
+            process.send_signal(signal.SIGINT)
             process.wait(20)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
