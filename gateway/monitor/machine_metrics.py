@@ -1,7 +1,7 @@
 """Metrics of the machine, its GPUs, the running operators and the gateway's own processes.
 
 What the kernel counts is read at scrape time; what must be followed comes from the sampler.  A
-figure that is not known is left out.  Labels are modes, GPU indices, roles, and names of pipelines
+figure that is not known is left out.  Labels are modes, GPUs, roles, and names of pipelines
 and operators; never a job or a name from elsewhere.
 """
 
