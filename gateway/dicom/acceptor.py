@@ -103,7 +103,11 @@ class Acceptor:
         shortest = min(limits.artim_seconds, limits.idle_seconds, limits.pdu_seconds)
         self._stream = PlainStream(sock)
         self._wire = Wire(
-            self._stream, send_seconds=limits.send_seconds, tick_seconds=min(5.0, shortest / 2)
+            self._stream,
+            send_seconds=limits.send_seconds,
+            tick_seconds=min(5.0, shortest / 2),
+            # DCMTK as shipped leaves Nagle's algorithm on and would wait 40 ms per instance.
+            prompt=True,
         )
         self._tls = tls
         self._security: Security | None = None
