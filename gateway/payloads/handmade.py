@@ -75,14 +75,17 @@ def mark_deleted(connection: Connection, job_id: str, reason: str) -> None:
 
 
 def forget(connection: Connection, job: Row[Any], reason: str) -> None:
-    """Record that the payload of ``job`` is gone; the caller has made sure that it may go."""
+    """Record that the payload of ``job`` is gone; the caller has made sure that it may go.
+
+    The event names that payload, not the received one that the job may have been made from.
+    """
     now = time.time()
     connection.execute(sa.update(jobs).where(jobs.c.id == job.id).values(payload_deleted_at=now))
     record(
         connection,
         Kind.PAYLOAD_DELETED,
         correlation_id=job.correlation_id,
-        payload_id=job.received_payload_id or job.payload_id,
+        payload_id=job.payload_id,
         job_id=job.id,
         data={"state": "DELETED", "reason": reason},
         at=now,

@@ -211,7 +211,10 @@ def _events(connection: Connection, payload_id: str, job_ids: list[str]) -> Iter
     )
     query = sa.select(events).where(about, events.c.kind.in_(_EXTRA))
     for row in connection.execute(query.order_by(events.c.seq.desc()).limit(MAX_ENTRIES)):
-        text = _SENTENCES[Kind(row.kind)] + _because((row.data or {}).get("reason"))
+        text = _SENTENCES[Kind(row.kind)]
+        if row.kind == Kind.PAYLOAD_DELETED and row.job_id:
+            text = "the files of a job deleted"
+        text += _because((row.data or {}).get("reason"))
         ids = tuple(
             (name, getattr(row, name))
             for name in ("association_id", "job_id", "result_id")

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from gateway.database import schema
 from gateway.database.schema import new_id
 from gateway.events.record import Kind, record
+from gateway.platform import records
 from gateway.web.records import shown
 from tests.support import seed
 from tests.web.conftest import Site
@@ -73,6 +74,16 @@ def test_the_timeline_tells_the_whole_story_in_order(site: Site) -> None:
     assert "delivered to PACS: 1 files" in texts
     assert "30 instances kept, 2 ignored" in texts
     assert not [secret for secret in seed.SECRETS if secret in texts]
+
+
+def test_the_timeline_tells_a_deleted_job_payload_from_a_deleted_study(site: Site) -> None:
+    with site.database.begin() as connection:
+        job = connection.execute(sa.select(schema.jobs)).one()
+        records.mark_deleted(connection, job.payload_id)
+    items = get(site, f"/api/v1/payloads/{site.story.payload}/timeline")["items"]
+    (told,) = (item for item in items if item["kind"] == "payload/deleted")
+    assert told["text"] == "the files of a job deleted (by a person)"
+    assert told["job_id"] == site.story.job
 
 
 def test_the_timeline_tells_what_a_job_notes_about_its_definition(site: Site) -> None:
