@@ -82,25 +82,45 @@ def cancel_job(
 
 @rerun.command("job")
 def rerun_job(ctx: typer.Context, identifier: Identifier, as_json: Json = False) -> None:
-    """Queue another attempt of a stopped job; what it registered before is discarded."""
+    """Queue another attempt of a stopped job; what it registered before is discarded.
+
+    \b
+    Example:
+      gateway rerun job JOB
+    """
     _act(ctx, _path("jobs", identifier, "rerun"), "queued again", as_json)
 
 
 @retry.command("result")
 def retry_result(ctx: typer.Context, identifier: Identifier, as_json: Json = False) -> None:
-    """Deliver a failed or waiting result now; files already accepted are not sent again."""
+    """Deliver a failed or waiting result now; files already accepted are not sent again.
+
+    \b
+    Example:
+      gateway retry result RESULT
+    """
     _act(ctx, _path("results", identifier, "retry"), "delivery is tried again", as_json)
 
 
 @retry.command("quarantine")
 def retry_quarantine(ctx: typer.Context, identifier: Identifier, as_json: Json = False) -> None:
-    """Try a quarantined data set again."""
+    """Try a quarantined data set again.
+
+    \b
+    Example:
+      gateway retry quarantine QUARANTINE
+    """
     _act(ctx, _path("quarantine", identifier, "retry"), "the data set is tried again", as_json)
 
 
 @retry.command("payload")
 def retry_payload(ctx: typer.Context, identifier: Identifier, as_json: Json = False) -> None:
-    """Try every quarantined data set of a payload again."""
+    """Try every quarantined data set of a payload again.
+
+    \b
+    Example:
+      gateway retry payload PAYLOAD
+    """
     from gateway.cli import show
     from gateway.cli.client import Client
     from gateway.cli.errors import NOT_FOUND, CliError
@@ -119,13 +139,23 @@ def retry_payload(ctx: typer.Context, identifier: Identifier, as_json: Json = Fa
 
 @release.command("payload")
 def release_payload(ctx: typer.Context, identifier: Identifier, as_json: Json = False) -> None:
-    """Release a payload in CONFLICT, after you made sure whose images they are."""
+    """Release a payload in CONFLICT, after you made sure whose images they are.
+
+    \b
+    Example:
+      gateway release payload PAYLOAD
+    """
     _act(ctx, _path("payloads", identifier, "release"), "released", as_json)
 
 
 @reroute.command("payload")
 def reroute_payload(ctx: typer.Context, identifier: Identifier, as_json: Json = False) -> None:
-    """Evaluate the present rules for a payload's newest revision."""
+    """Evaluate the present rules for a payload's newest revision.
+
+    \b
+    Example:
+      gateway reroute payload PAYLOAD
+    """
     _act(ctx, _path("payloads", identifier, "reroute"), "the rules are evaluated again", as_json)
 
 

@@ -34,7 +34,13 @@ def compile_definition(
     ] = None,
     config_file: Config = None,
 ) -> None:
-    """Check a definition, and write it anew; exit 2 with one line per fault."""
+    """Check a definition, and write it anew; exit 2 with one line per fault.
+
+    \b
+    Examples:
+      gateway compile -p pipeline.yaml
+      gateway compile -p pipeline.yaml --resolve-imports -o whole.yaml
+    """
     from gateway.config import settings
     from gateway.pipelines.compiling import compiled
     from gateway.pipelines.folder import read
@@ -63,7 +69,13 @@ def graph(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show in which order the operators of a pipeline run, and what waits for what."""
+    """Show in which order the operators of a pipeline run, and what waits for what.
+
+    \b
+    Examples:
+      gateway graph -p pipeline.yaml
+      gateway graph -p lung-density --svg lung-density.svg
+    """
     from gateway.cli import show
     from gateway.pipelines.drawing import svg as drawn
     from gateway.pipelines.graph import levels, lines

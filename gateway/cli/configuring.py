@@ -28,7 +28,12 @@ def register(app: typer.Typer) -> None:
 
 @config.command("check", connected=False)
 def check(config_file: Config = None, as_json: Json = False) -> None:
-    """Check gateway.yaml, ae_config and the pipelines; exit 2 with one line per fault."""
+    """Check gateway.yaml, ae_config and the pipelines; exit 2 with one line per fault.
+
+    \b
+    Example:
+      gateway config check --config /etc/gateway/gateway.yaml
+    """
     import dataclasses
 
     from gateway.cli import show
@@ -51,7 +56,12 @@ def check(config_file: Config = None, as_json: Json = False) -> None:
 
 @config.command("show", connected=False)
 def show_config(config_file: Config = None, as_json: Json = False) -> None:
-    """Print the settings in force: file, environment and defaults together, without passwords."""
+    """Print the settings in force: file, environment and defaults together, without passwords.
+
+    \b
+    Example:
+      gateway config show --json
+    """
     import yaml
 
     from gateway.cli import show
@@ -85,7 +95,12 @@ def explain(
     config_file: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Say which rules match the files and why, without storing or running anything."""
+    """Say which rules match the files and why, without storing or running anything.
+
+    \b
+    Example:
+      gateway rules explain study/ --called LUNG_CT --calling CT1
+    """
     import dataclasses
     import logging
 
@@ -116,6 +131,11 @@ def doctor(
 
     Exits with 1 when there is a problem. Changes nothing and may run beside a running gateway;
     with --rebuild-index no gateway may run, and the index is made again from the stored files.
+
+    \b
+    Examples:
+      gateway doctor
+      gateway doctor --config /etc/gateway/gateway.yaml --json
     """
     from gateway.cli import show
     from gateway.cli.doctor import examine

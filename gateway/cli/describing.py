@@ -154,7 +154,12 @@ def job(
 
 @app.command("result")
 def result(ctx: typer.Context, identifier: Identifier, as_json: Json = False) -> None:
-    """Describe a result with the state of each file."""
+    """Describe a result with the state of each file.
+
+    \b
+    Example:
+      gateway describe result RESULT
+    """
     from gateway.cli import show
 
     found = _get(ctx, f"/api/v1/results/{_quoted(identifier)}")
@@ -190,7 +195,12 @@ def result(ctx: typer.Context, identifier: Identifier, as_json: Json = False) ->
 
 @app.command("association")
 def association(ctx: typer.Context, identifier: Identifier, as_json: Json = False) -> None:
-    """Describe an association with the payloads it fed."""
+    """Describe an association with the payloads it fed.
+
+    \b
+    Example:
+      gateway describe association ASSOCIATION
+    """
     from gateway.cli import show
 
     found = _get(ctx, f"/api/v1/associations/{_quoted(identifier)}")
@@ -241,13 +251,23 @@ def _plain(ctx: typer.Context, kind: str, identifier: str, as_json: bool) -> Non
 
 @app.command("quarantine")
 def quarantine(ctx: typer.Context, identifier: Identifier, as_json: Json = False) -> None:
-    """Describe a data set that could not be used."""
+    """Describe a data set that could not be used.
+
+    \b
+    Example:
+      gateway describe quarantine QUARANTINE
+    """
     _plain(ctx, "quarantine", identifier, as_json)
 
 
 @app.command("event")
 def event(ctx: typer.Context, identifier: Identifier, as_json: Json = False) -> None:
-    """Describe an event."""
+    """Describe an event.
+
+    \b
+    Example:
+      gateway describe event EVENT --json
+    """
     _plain(ctx, "events", identifier, as_json)
 
 
@@ -257,7 +277,12 @@ def destination(
     name: Annotated[str, typer.Argument(help="Its name.")],
     as_json: Json = False,
 ) -> None:
-    """Describe a destination and whether it is being tried."""
+    """Describe a destination and whether it is being tried.
+
+    \b
+    Example:
+      gateway describe destination PACS
+    """
     _plain(ctx, "destinations", name, as_json)
 
 

@@ -61,7 +61,13 @@ def send(
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Send DICOM files by C-STORE; exit 0 only if the peer has every instance."""
+    """Send DICOM files by C-STORE; exit 0 only if the peer has every instance.
+
+    \b
+    Examples:
+      gateway send study/ --to LUNG_CT@127.0.0.1:11112
+      gateway send study/ --to LUNG_CT@10.1.0.5:11112 --calling CT1 --associations 4
+    """
     from gateway.cli import show
     from gateway.dicom.send import send as send_files
 
@@ -90,7 +96,12 @@ def echo(
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Ask a peer for its verification (C-ECHO)."""
+    """Ask a peer for its verification (C-ECHO).
+
+    \b
+    Example:
+      gateway echo ORTHANC@127.0.0.1:4242
+    """
     from gateway.cli import show
     from gateway.dicom.errors import Unreachable
     from gateway.dicom.scu import echo as call

@@ -12,7 +12,7 @@ from typing import Any, NoReturn, TypeVar
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from gateway.cli.options import Host, Url
+from gateway.cli.options import HostAgain, UrlAgain
 
 PREFIX = "gateway-"
 
@@ -63,14 +63,15 @@ def _connected(function: Callable[..., Any]) -> Callable[..., Any]:
 
     # Resolved here: typer resolves names only where it reads the signature itself.
     signature = inspect.signature(function, eval_str=True)
+    kinds = {"host": HostAgain, "url": UrlAgain}
     more = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
-        for name, kind in (("host", Host), ("url", Url))
+        for name, kind in kinds.items()
     ]
     run.__signature__ = signature.replace(  # type: ignore[attr-defined]
         parameters=[*signature.parameters.values(), *more]
     )
-    run.__annotations__ = {**function.__annotations__, "host": Host, "url": Url}
+    run.__annotations__ = {**function.__annotations__, **kinds}
     return run
 
 

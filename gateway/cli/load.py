@@ -88,7 +88,13 @@ def jobs(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Create, fill and start jobs; exit 0 only if none failed."""
+    """Create, fill and start jobs; exit 0 only if none failed.
+
+    \b
+    Examples:
+      gateway load jobs trial lung-density study/ --count 100 --rate 5
+      gateway load jobs trial lung-density --duration 60 -p low=3 -p immediate --wait 120
+    """
     from gateway.cli.remote import Platform
     from gateway.load.jobs import PRIORITIES, JobGenerator, pipeline_id, sources
 
@@ -137,6 +143,10 @@ def studies(
 
     UIDs, patient and accession number are made for each study.  Other descriptions and pixels of
     PATHS stay as they are: this is no de-identification.
+
+    \b
+    Example:
+      gateway load studies LUNG_CT@127.0.0.1:11112 --count 20 --rate 2
     """
     from gateway.load.studies import Slices, StudyGenerator, synthetic, templates
 

@@ -13,6 +13,7 @@ import typer
 from gateway.cli import (
     acting,
     compiling,
+    completing,
     configuring,
     creating,
     describing,
@@ -73,7 +74,13 @@ def root(
 def version(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Print the version."""
+    """Print the version.
+
+    \b
+    Examples:
+      gateway version
+      gateway version --json
+    """
     from gateway.cli.show import as_json as print_json
     from gateway.cli.version import installed
 
@@ -89,6 +96,7 @@ for _register in (
     querying.register,
     configuring.register,
     compiling.register,
+    completing.register,
 ):
     _register(app)
 for _name, _group in (
@@ -119,7 +127,7 @@ def main() -> None:
     from gateway.config.document import ConfigError
 
     try:
-        app()
+        app(prog_name="gateway")
     except CliError as error:
         _end(str(error), error.code)
     except ConfigError as error:

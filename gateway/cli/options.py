@@ -33,6 +33,10 @@ Url = Annotated[
         "~/.config/gateway/config.yaml, else port 8080 where --host is].",
     ),
 ]
+HostAgain = Annotated[
+    str | None, typer.Option("--host", metavar="HOST:PORT", help="As `gateway --host`.")
+]
+UrlAgain = Annotated[str | None, typer.Option("--url", metavar="URL", help="As `gateway --url`.")]
 Metadata = Annotated[
     list[str] | None,
     typer.Option("--metadata", metavar="KEY=VALUE", help="Keep this with it; may be repeated."),

@@ -52,7 +52,13 @@ def query(
     calling: Calling = "GATEWAY",
     as_json: Json = False,
 ) -> None:
-    """Ask a peer what it has (C-FIND); Ctrl-C cancels and shows what came."""
+    """Ask a peer what it has (C-FIND); Ctrl-C cancels and shows what came.
+
+    \b
+    Examples:
+      gateway query --to ORTHANC@127.0.0.1:4242 StudyDate=20260101- Modality=CT
+      gateway query --to ORTHANC@127.0.0.1:4242 --level series StudyInstanceUID=1.2.3 --json
+    """
     from gateway.cli import show
     from gateway.dicom.query import Matches, find, identifier
 
@@ -84,7 +90,12 @@ def retrieve(
     calling: Calling = "GATEWAY",
     as_json: Json = False,
 ) -> None:
-    """Have a peer send instances elsewhere, or to here; exit 0 only if all of them came."""
+    """Have a peer send instances elsewhere, or to here; exit 0 only if all of them came.
+
+    \b
+    Example:
+      gateway retrieve --to ORTHANC@127.0.0.1:4242 StudyInstanceUID=1.2.3 --get --out study
+    """
     from gateway.cli import show
     from gateway.dicom.folder_spool import FolderSpool
     from gateway.dicom.query import identifier

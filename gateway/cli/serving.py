@@ -56,6 +56,11 @@ def serve(
 
     A bad settings file ends with exit code 2 and one line per fault. Several processes with
     different roles may share one data-dir and database.
+
+    \b
+    Examples:
+      gateway serve
+      gateway serve --config /etc/gateway/gateway.yaml --role scp
     """
     import logging
 
@@ -73,7 +78,12 @@ def serve(
 
 
 def demo() -> None:
-    """Show all of it: a phantom study goes in, results arrive in a PACS, nothing stays behind."""
+    """Show all of it: a phantom study goes in, results arrive in a PACS, nothing stays behind.
+
+    \b
+    Example:
+      gateway demo
+    """
     from gateway.demo import run
 
     code = run.main()

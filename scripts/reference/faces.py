@@ -28,9 +28,11 @@ def _commands(command: Any, name: str) -> Iterator[str]:
     below = getattr(command, "commands", {})
     if not below:
         with typer.Context(command, info_name=name, terminal_width=90) as context:
-            text = inspect.cleandoc(command.help or "")
+            # Click's mark before text that keeps its lines.
+            text, _, kept = inspect.cleandoc(command.help or "").partition("\n\n\b\n")
             yield f"## {name}\n\n{text}\n"
-            yield fence("\n".join(_parameters(command, context)))
+            parameters = "\n".join(_parameters(command, context))
+            yield fence(f"{parameters}\n\n{kept}" if kept else parameters)
     for sub, found in below.items():
         if not found.hidden:
             yield from _commands(found, f"{name} {sub}")
