@@ -3,7 +3,8 @@
 A whole gateway and a bare grpcio server, each in a process of its own on the same disk, take and
 give the same file in turn, round after round.  The bare handler does the same writing and
 flushing, and nothing else: no checks, records, names or limits.  Memory is what the gateway's
-process has resident, before and at its highest during the transfers.
+process has resident, before and at its highest during the transfers.  Jobs come from the load
+generator (``gateway load``); they wait, for the gateway runs without a scheduler.
 """
 
 from __future__ import annotations
@@ -27,11 +28,16 @@ import grpc
 import sqlalchemy as sa
 import yaml
 
+from gateway.cli.address import Address
+from gateway.cli.remote import Platform
 from gateway.database.engine import Database, sqlite_url
 from gateway.database.schema import jobs, new_id
+from gateway.load.jobs import JobGenerator, sources
+from gateway.load.plan import Plan
+from gateway.load.run import run
 from gateway.payloads.folders import Folders
 from gateway.pipelines import registry
-from gateway.platform.wire import jobs_pb2, payloads_pb2
+from gateway.platform.wire import jobs_pb2, payloads_pb2, pipelines_pb2
 
 KIB = 1024
 MIB = KIB * KIB
@@ -116,8 +122,8 @@ def bare(folder: Path, chunk: int) -> Iterator[int]:
 
 
 @contextmanager
-def gateway(folder: Path, chunk: int) -> Iterator[tuple[int, int]]:
-    """A whole gateway below ``folder``: port and process id."""
+def gateway(folder: Path, chunk: int, role: str = "all") -> Iterator[tuple[int, int]]:
+    """A gateway below ``folder``, whole or in one role: port and process id."""
     for name in ("ae_config", "pipelines"):
         (folder / name).mkdir(exist_ok=True)
     settings = {
@@ -128,15 +134,16 @@ def gateway(folder: Path, chunk: int) -> Iterator[tuple[int, int]]:
         "storage": {"watermark-percent": 100, "reserve-gb": 0},
     }
     (folder / "gateway.yaml").write_text(yaml.safe_dump(settings))
-    endpoints = folder / "data" / "endpoints.json"
     command = [sys.executable, "-m", "gateway.cli", "serve", "--config", "gateway.yaml"]
-    with (folder / "log").open("ab") as log:
+    command += ["--role", role]
+    with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
     try:
-        while not endpoints.exists():
-            assert process.poll() is None, (folder / "log").read_text()[-2000:]
+        while '"gateway started"' not in (text := (folder / "log").read_text()):
+            assert process.poll() is None, text[-2000:]
             time.sleep(0.05)
-        yield int(json.loads(endpoints.read_text())["grpc"]), process.pid
+        started = next(line for line in text.splitlines() if '"gateway started"' in line)
+        yield int(json.loads(started)["grpc"]), process.pid
     finally:
         process.terminate()
         process.wait(60)
@@ -245,6 +252,35 @@ def transfers(folder: Path, label: str, chunk: int, size: int, rounds: int) -> b
     return fine and grown < 64
 
 
+def generated(folder: Path, count: int) -> bool:
+    """Jobs through the load generator beside bare flushed uploads; for information, no target."""
+    given = folder / "input"
+    given.write_bytes(os.urandom(64 * KIB))
+    with (
+        gateway(folder, MIB, "api") as (port, _),
+        bare(folder / "bare", MIB) as bare_port,
+        Platform(Address("", f"127.0.0.1:{port}")) as caller,
+        grpc.insecure_channel(f"127.0.0.1:{bare_port}") as plain,
+    ):
+        inputs = sources(given, recurse=False)
+        definition = pipelines_pb2.PipelinesCreateRequest(definition={"content": _PIPELINE})
+        wanted = caller.send("Pipelines.Create", [definition]).pipeline_id.value
+        made = JobGenerator(caller, "bench", wanted, inputs, numbered=True)
+        run(Plan(count=16), made, workers=8)
+        alone = run(Plan(count=count), made).body()
+        times = [upload(plain, "", 64 * KIB, 64 * KIB) for _ in range(count)]
+        together = run(Plan(count=count), made, workers=8).body()
+    whole = alone["latency_ms"]["whole"]
+    print(
+        f"     jobs (create, 64 KiB up, start), one at a time: {alone['rate_per_second']:.0f} a "
+        f"second, median {whole['p50']:.1f} ms, p99 {whole['p99']:.1f} ms; as long as "
+        f"{whole['p50'] / 1000 / statistics.median(times):.1f} bare flushed uploads\n"
+        f"     eight at a time: {together['rate_per_second']:.0f} a second, "
+        f"p99 {together['latency_ms']['whole']['p99']:.1f} ms"
+    )
+    return not (alone["failures"] or together["failures"])
+
+
 def seed(folder: Path) -> None:
     """A database with many stopped jobs, one in a thousand of them FAULTED."""
     folders = Folders((folder / "data").resolve())
@@ -325,6 +361,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mib", type=int, default=1024, help="size of the file")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--jobs", type=int, default=200, help="jobs to generate each way")
     parser.add_argument("--serve-bare", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--chunk", type=int, default=MIB, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -335,6 +372,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="bench-grpc-") as name:
         for label, chunk in CHUNKS.items():
             fine &= transfers(Path(name), label, chunk, options.mib * MIB, options.rounds)
+    with tempfile.TemporaryDirectory(prefix="bench-grpc-") as name:
+        fine &= generated(Path(name), options.jobs)
     with tempfile.TemporaryDirectory(prefix="bench-grpc-") as name:
         fine &= listing(Path(name), options.rounds)
     return 0 if fine else 1
