@@ -63,13 +63,14 @@ def pacs() -> Iterator[CountingPacs]:
 
 @pytest.fixture(scope="module")
 def split(tmp_path_factory: pytest.TempPathFactory, pacs: CountingPacs) -> Iterator[Split]:
-    ports = {"dicom": free_port(), "http": free_port()}
+    ports = {name: free_port() for name in ("dicom", "http", "grpc")}
     site = Site(
         tmp_path_factory.mktemp("split"),
         destinations=[pacs.destination()],
         settings={
             "dicom": {"bind": "127.0.0.1", "port": ports["dicom"]},
             "http": {"port": ports["http"]},
+            "grpc": {"port": ports["grpc"]},
         },
     )
     made = Split(site)
