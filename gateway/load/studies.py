@@ -218,6 +218,9 @@ class StudyGenerator:
 
 def _rewrite(source: Path, path: Path, identity: Identity) -> None:
     ds = pydicom.dcmread(source, force=True)
+    if "SOPInstanceUID" not in ds:
+        # What some files say only beside their data set.
+        ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID
     identity.take(ds)
     if ds.file_meta:
         ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
