@@ -36,9 +36,10 @@ from gateway.executors.gpus import Gpu
 from gateway.executors.process import ProcessExecutor
 from gateway.jobs import creation
 from gateway.jobs.creation import JobCreation
-from gateway.jobs.ledger import Capacity, Ledger
+from gateway.jobs.ledger import Capacity
 from gateway.jobs.logs import Logs
 from gateway.jobs.payload_files import PayloadFiles
+from gateway.jobs.rerun import rerun
 from gateway.jobs.scheduler import Scheduler, Tempo
 from gateway.monitor import health, metrics
 from gateway.monitor.journal import Journal
@@ -216,7 +217,7 @@ class Gateway:
             database=self.database,
             wakeups=self.wakeups,
             executor=executor,
-            ledger=Ledger(capacity),
+            capacity=capacity,
             files=PayloadFiles(self.folders.root),
             logs=Logs(self.folders.root),
             known_destinations=lambda name: self.ae_config.current.destination(name) is not None,
@@ -330,7 +331,7 @@ class Gateway:
         )
         return Actions(
             cancel_job=self._transaction(creation.cancel),
-            rerun_job=self._transaction(creation.rerun),
+            rerun_job=self._transaction(rerun),
             retry_result=self._transaction(tasks.retry),
             release_payload=payloads.release_conflict,
             reroute_payload=lambda payload_id: reroute(self.database, self.wakeups, payload_id),

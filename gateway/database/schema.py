@@ -283,6 +283,10 @@ jobs = Table(
     Column("stopped_at", Double),
     Column("payload_deleted_at", Double, comment="its files were deleted, job and logs were not"),
     Column("notes", JSON, nullable=False, default=list, comment="about the last attempt"),
+    Column("owner", Id, comment="scheduler of the last attempt"),
+    Column("node", String(255), comment="machine of the last attempt"),
+    Column("devices", JSON(none_as_null=True), comment="indices of GPUs that the attempt has"),
+    Column("rerun_from", Text, comment="operator; what stands before it is kept"),
     UniqueConstraint("received_payload_id", "revision", "rule"),
     CheckConstraint("priority BETWEEN 1 AND 4", name="priority"),
     Index(None, "state", "priority", "queued_at"),
@@ -291,6 +295,32 @@ jobs = Table(
     Index(None, "pipeline_id", "created_at", "id"),
     Index(None, "stopped_at", "id"),
     Index(None, "received_payload_id"),
+)
+
+schedulers = Table(
+    "schedulers",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("node", String(255), nullable=False, comment="whose cores, memory and GPUs it gives"),
+    Column("process", Text, nullable=False, comment="kernel, pid and start of its process"),
+    Column("lease_until", Double, comment="on the database's clock; null = while its lock holds"),
+    Column("started_at", Double, nullable=False),
+)
+
+scheduling = Table(
+    "scheduling",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False, comment="1: there is one queue"),
+    Column("version", BigInteger, nullable=False, comment="one more with each change"),
+    Column("history", JSON, nullable=False, comment="what a decision leaves to the next one"),
+)
+
+scheduling_holds = Table(
+    "scheduling_holds",
+    metadata,
+    Column("pipeline", String(255), primary_key=True, comment="its name; empty = all of them"),
+    Column("mode", State, nullable=False, comment="PAUSED DRAINING"),
+    Column("since", Double, nullable=False),
 )
 
 reusable_payloads = Table(

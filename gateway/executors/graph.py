@@ -121,8 +121,9 @@ class GraphJob:
         return True
 
     def _walk(self) -> None:
-        waiting = list(self._run.definition.operators)
-        complete: set[str] = set()
+        kept = self._run.kept
+        waiting = [each for each in self._run.definition.operators if each.name not in kept]
+        complete = set(kept)
         while True:
             for operator in [o for o in waiting if complete.issuperset(o.upstream)]:
                 if self._begin(operator):

@@ -32,11 +32,14 @@ class _UnsafeError(Exception):
 
 
 def clear(run: JobRun) -> None:
-    """Empty the folder of all outputs, whatever a dead attempt left in it."""
+    """Empty the folder of all outputs, whatever a dead attempt left in it; kept ones stay."""
     folder = operators_dir(run.folder)
-    if folder.exists():
+    if not run.kept and folder.exists():
         _remove(folder)
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=bool(run.kept))
+    for entry in folder.iterdir():
+        if entry.name not in run.kept:
+            _remove(entry)
 
 
 def prepare(run: JobRun, operator: Operator) -> None:

@@ -21,7 +21,7 @@ from gateway.jobs.endings import Fault, Halt, Verdict, explain, judge
 from gateway.jobs.executor import End, JobHandle, OperatorEnd, Stop
 from gateway.jobs.logs import Logs, relative_log
 from gateway.jobs.states import OperatorEvent
-from gateway.jobs.transitions import Ending, Job, move_operator
+from gateway.jobs.transitions import Ending, Fenced, Job, move_operator
 from gateway.pipelines.model import Definition
 from gateway.results.registry import Registration, collect
 
@@ -44,8 +44,13 @@ class Attempt:
         database: Database,
         logs: Logs,
         recorded: Callable[[], None],
+        kept: frozenset[str] = frozenset(),
+        unreleased: frozenset[str] = frozenset(),
     ) -> None:
+        """``kept``: operators that do not run; ``unreleased``: whose registrations still count."""
         self.job = job
+        self.kept = kept
+        self._unreleased = unreleased
         self.definition = definition
         self.gpus = gpus
         self.folder = folder
@@ -55,10 +60,17 @@ class Attempt:
         self._logs = logs
         self._recorded = recorded
         self._lock = threading.Lock()
-        self._ends: dict[str, OperatorEnd] = {}
+        self._ends = {name: OperatorEnd(End.COMPLETED, "kept", 0) for name in kept}
         self._fault: Fault | None = None
         self._halt: Halt | None = None
         self._handle: JobHandle | None = None
+
+    def collect_kept(self) -> None:
+        """Read what kept operators registered; raises what :func:`collect` raises, ``OSError``."""
+        for name in sorted(self._unreleased):
+            found = collect(self.folder, self.definition, name)
+            with self._lock:
+                self.registrations += found
 
     def operator_started(self, operator: str, at: float, image: str | None = None) -> None:
         """Record that the operator's program was executed, and from which image."""
@@ -149,6 +161,10 @@ class Attempt:
             reason = f"the database failed ({type(error).__name__})"
             log.warning("operator %s of job %s: %s", name, self.job.id, reason)
             self.fail(Fault(OperatorEnd(End.LOST, reason), name))
+            return
+        except Fenced as error:
+            log.warning("operator %s of job %s: %s", name, self.job.id, error)
+            self.fail(Fault(OperatorEnd(End.LOST, str(error)), name))
             return
         except Refused as error:
             log.warning("operator %s of job %s: %s", name, self.job.id, error)

@@ -21,13 +21,12 @@ from gateway.errors import Refused
 from gateway.events.faults import point
 from gateway.events.record import Kind, record
 from gateway.jobs.ledger import Capacity
-from gateway.jobs.states import PENDING, JobEvent, State, next_job
-from gateway.jobs.transitions import Facts, Job, load, move_job, place_of
+from gateway.jobs.states import PENDING, JobEvent, State
+from gateway.jobs.transitions import Facts, Job, load, move_job
 from gateway.pipelines import registry as pipelines
 from gateway.pipelines.graph import needs
 from gateway.pipelines.model import Definition
 from gateway.pipelines.registry import Pipeline
-from gateway.results import registry as results
 
 PRIORITIES: Mapping[str, int] = {"lower": 1, "normal": 2, "higher": 3, "immediate": 4}
 """Words of the AE files and of Clara, and the numbers in the records."""
@@ -108,7 +107,7 @@ class JobCreation:
             "called_ae": new.called_ae,
             "selected": list(new.selected),
             "selection_digest": new.selection_digest,
-            "priority": _priority(new.priority),
+            "priority": priority_of(new.priority),
             "state": PENDING.state.value,
             "status": PENDING.status.value,
             "attempt": 0,
@@ -234,6 +233,11 @@ def resolved(pipeline: Pipeline, variables: Mapping[str, Variable], job_id: str)
         raise Refused(f"pipeline {pipeline.name} with these variables: {error}") from error
 
 
+def definition_of(connection: Connection, job: Job) -> Definition:
+    """What the job runs: the version it was made with, its variables filled in."""
+    return resolved(pipelines.get(connection, job.pipeline_id), job.variables, job.id)
+
+
 def _text(value: Variable) -> str:
     # As YAML writes it: templates are YAML.
     return str(value).lower() if isinstance(value, bool) else str(value)
@@ -251,7 +255,8 @@ def _clean(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
-def _priority(word: str) -> int:
+def priority_of(word: str) -> int:
+    """The number of a priority's word, in any case of letters; :class:`Refused` for another."""
     try:
         return PRIORITIES[word.lower()]
     except KeyError:
@@ -302,21 +307,3 @@ def cancel(connection: Connection, job_id: str, reason: str = "") -> Job:
             sa.update(jobs).where(jobs.c.id == job_id).values(cancel_requested=words)
         )
     return load(connection, job_id)
-
-
-def rerun(connection: Connection, job_id: str) -> Job:
-    """Queue another attempt of a job that has stopped, whatever its end.
-
-    What earlier attempts registered and nobody may deliver is discarded.  Raises :class:`Refused`
-    when it has not stopped, and while results of it are on their way: the attempt would write over
-    their files.
-    """
-    present = load(connection, job_id)
-    next_job(place_of(present), JobEvent.RERUN)
-    if present.payload_deleted_at is not None and present.received_payload_id is None:
-        raise Refused(f"the files job {job_id} would work on were deleted")
-    if results.open_results(connection, job_id):
-        raise Refused(f"results of job {job_id} are still being delivered; rerun it after that")
-    job = move_job(connection, job_id, JobEvent.RERUN, Facts())
-    results.discard(connection, job_id, job.attempt + 1)
-    return job

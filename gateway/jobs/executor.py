@@ -48,7 +48,8 @@ class JobRun:
     """One attempt of one job, ready to run.
 
     ``folder`` is the job payload (``<data-dir>/payloads/<id>``): ``input/`` is there and
-    read-only; the engine makes ``operators/<operator>/[<output>/]``, empty at the attempt's start.
+    read-only; the engine makes ``operators/<operator>/[<output>/]``, empty at the attempt's start
+    but for those of ``kept``.
     ``logs`` names the log file of each operator.
     """
 
@@ -63,6 +64,9 @@ class JobRun:
     gpus: tuple[int, ...]
     """Indices of the devices that are this job's alone."""
     grace_seconds: float
+    kept: frozenset[str] = frozenset()
+    """Operators that completed in an earlier attempt: their outputs are there and stay, they are
+    not started and not reported."""
 
 
 @dataclass(frozen=True)

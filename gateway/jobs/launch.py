@@ -15,8 +15,8 @@ from gateway.database.engine import Database
 from gateway.errors import GatewayError, Permanent
 from gateway.events.faults import point
 from gateway.jobs.attempt import Attempt
-from gateway.jobs.endings import Fault
-from gateway.jobs.executor import End, Executor, JobRun, OperatorEnd
+from gateway.jobs.endings import Fault, Halt
+from gateway.jobs.executor import End, Executor, JobRun, OperatorEnd, Stop
 from gateway.jobs.logs import Logs, relative_log
 from gateway.jobs.names import first_line
 from gateway.jobs.payload_files import PayloadFiles
@@ -39,13 +39,16 @@ class Launcher:
         logs: Logs,
         grace_seconds: float,
         done: Callable[[Attempt], None],
+        allowed: Callable[[], bool] = lambda: True,
     ) -> None:
+        """``allowed`` says whether this scheduler may still start anything."""
         self._executor = executor
         self._database = database
         self._files = files
         self._logs = logs
         self._grace_seconds = grace_seconds
         self._done = done
+        self._allowed = allowed
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="job-launch")
 
     def launch(self, attempt: Attempt) -> None:
@@ -73,10 +76,14 @@ class Launcher:
         point("job.materialise.before")
         with self._database.read() as connection:
             self._files.materialise(connection, job)
+        attempt.collect_kept()
         point("job.materialise.after")
         run = self._run(attempt)
         for path in run.logs.values():
             path.parent.mkdir(parents=True, exist_ok=True)
+        if not self._allowed():
+            # Others may take this scheduler for dead, and begin the next attempt at any moment.
+            attempt.stop(Halt(Stop.SHUTDOWN, "the scheduler's lease ran out before it began"))
         if attempt.stopping():
             self._done(attempt)
             return
@@ -103,6 +110,7 @@ class Launcher:
             },
             gpus=attempt.gpus,
             grace_seconds=self._grace_seconds,
+            kept=attempt.kept,
         )
 
     def _lose(self, attempt: Attempt, end: End, reason: str) -> None:

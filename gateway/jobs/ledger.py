@@ -1,14 +1,13 @@
-"""What the machine has, what each job needs, and who holds what.
+"""What the machine has and what each job needs.
 
 A job is admitted whole or not at all: its cores and memory are counted, its GPUs are its alone.
-The ledger lives in memory; the records of RUNNING jobs are the truth it is rebuilt from.
+Who holds what stands in the records of RUNNING jobs.
 """
 
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from gateway.config.settings import ResourceSettings
@@ -76,81 +75,6 @@ class Capacity:
             if wanted > owned + EPSILON:
                 return f"the job needs {wanted:g} {unit} at once, the machine has {owned:g}"
         return None
-
-
-@dataclass(frozen=True)
-class Grant:
-    """What one job holds."""
-
-    need: Need
-    gpus: tuple[int, ...]
-
-
-class Ledger:
-    """Who holds what; every method may be called from any thread."""
-
-    def __init__(self, capacity: Capacity) -> None:
-        self.capacity = capacity
-        self._grants: dict[str, Grant] = {}
-        self._lock = threading.Lock()
-
-    def acquire(self, job_id: str, need: Need) -> Grant | None:
-        """Give ``job_id`` all it needs, or None and nothing.
-
-        A job that already holds something gets its grant again, whatever it asks for.
-        """
-        with self._lock:
-            held = self._grants.get(job_id)
-            if held is not None:
-                return held
-            if not fits(need, self._free()):
-                return None
-            taken = {index for grant in self._grants.values() for index in grant.gpus}
-            spare = [index for index in self.capacity.gpus if index not in taken]
-            grant = self._grants[job_id] = Grant(need, tuple(spare[: need.gpus]))
-            return grant
-
-    def release(self, job_id: str) -> None:
-        """Take back what ``job_id`` holds; nothing when it holds nothing."""
-        with self._lock:
-            self._grants.pop(job_id, None)
-
-    def free(self) -> Need:
-        """What nobody holds."""
-        with self._lock:
-            return self._free()
-
-    def grants(self) -> Mapping[str, Grant]:
-        """A copy of who holds what."""
-        with self._lock:
-            return dict(self._grants)
-
-    def check(self) -> list[str]:
-        """Every invariant that does not hold, as sentences; empty = all is well."""
-        with self._lock:
-            grants, free = dict(self._grants), self._free()
-        faults = []
-        if free.cpu < -EPSILON or free.memory_mb < 0 or free.gpus < 0:
-            faults.append(f"more is granted than the machine has: {free} is left")
-        indices = [index for grant in grants.values() for index in grant.gpus]
-        if len(indices) != len(set(indices)):
-            faults.append(f"a GPU is granted twice: {sorted(indices)}")
-        if not set(indices) <= set(self.capacity.gpus):
-            faults.append(f"a GPU is granted that is not there: {sorted(indices)}")
-        faults += [
-            f"job {job_id} asked for {grant.need.gpus} GPUs and holds {len(grant.gpus)}"
-            for job_id, grant in grants.items()
-            if len(grant.gpus) != grant.need.gpus
-        ]
-        return faults
-
-    def _free(self) -> Need:
-        needs = [grant.need for grant in self._grants.values()]
-        return Need(
-            self.capacity.cpu - sum(need.cpu for need in needs),
-            self.capacity.memory_mb - sum(need.memory_mb for need in needs),
-            len(self.capacity.gpus) - sum(need.gpus for need in needs),
-        )
 
 
 def fits(need: Need, free: Need) -> bool:

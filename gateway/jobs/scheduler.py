@@ -1,9 +1,10 @@
 """The scheduler: takes jobs from the queue, has them run, and records how they end.
 
 One thread works from the records: it ends what is done, stops what ran too long or was cancelled,
-and starts what fits.  Engines run the jobs and report from their own threads.  Whatever is only in
-memory (handles, grants, shares) is rebuilt after a crash: a job found RUNNING at the start lost its
-attempt, and gets the next one once nothing of the dead one is left.
+and starts what is decided.  Engines run the jobs and report from their own threads.  Only the
+handles of running attempts are in memory: a job found RUNNING whose scheduler is dead lost its
+attempt, and gets the next one once nothing of the dead one is left.  On PostgreSQL any number of
+schedulers share one queue.
 """
 
 from __future__ import annotations
@@ -20,43 +21,32 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.database.engine import Database
-from gateway.database.schema import jobs, payloads
-from gateway.errors import GatewayError, Permanent, Refused
+from gateway.database.schema import jobs
+from gateway.errors import Permanent
 from gateway.events.faults import point
 from gateway.events.wake import Topic, Wakeups
+from gateway.jobs import controls
+from gateway.jobs.admission import Admission, Begin
+from gateway.jobs.adoption import Adoption
 from gateway.jobs.attempt import Attempt
-from gateway.jobs.creation import PRIORITIES, resolved
+from gateway.jobs.decision import Rules
 from gateway.jobs.endings import Halt, Verdict
 from gateway.jobs.executor import Executor, Stop
 from gateway.jobs.launch import Launcher
-from gateway.jobs.ledger import Ledger, Need
-from gateway.jobs.logs import Logs, relative_log
+from gateway.jobs.ledger import Capacity
+from gateway.jobs.logs import Logs
 from gateway.jobs.names import first_line
 from gateway.jobs.payload_files import PayloadFiles
-from gateway.jobs.queue import FairQueue, Waiting
-from gateway.jobs.states import PENDING, JobEvent, State
-from gateway.jobs.transitions import Facts, Job, OperatorLog, load, move_job, place_of
-from gateway.pipelines import registry as pipelines
-from gateway.pipelines.model import Definition
-from gateway.pipelines.orchestration import notes
+from gateway.jobs.presence import Lease, Presence
+from gateway.jobs.states import JobEvent, State
+from gateway.jobs.transitions import Facts, Fenced, Job, move_job, still_mine
 from gateway.results import registry as results
 from gateway.results.backoff import Backoff
 
 log = logging.getLogger(__name__)
 
-WINDOW = 16
-"""Waiting jobs of each priority looked at in one turn."""
 
-MOST_ATTEMPTS = 50
-"""A job whose attempts keep dying with the gateway may be what kills it: no further one."""
-
-
-_HELD = sa.exists().where(
-    payloads.c.id == jobs.c.received_payload_id,
-    payloads.c.conflict,
-    ~payloads.c.conflict_released,
-)
-"""Several patients under one UID: no job of the payload starts until a person releases it."""
+_RULES = Rules()
 
 
 @dataclass(frozen=True)
@@ -71,10 +61,12 @@ class Tempo:
     """After the grace, how long a shutdown waits for engines to say that they are done."""
     backoff: Backoff = field(default_factory=lambda: Backoff(base_seconds=5.0))
     """Between the attempts of a job that is retried."""
+    lease: Lease = field(default_factory=Lease)
+    """Of one scheduler among several."""
 
 
 class Scheduler:
-    """Runs jobs; made once, and only while its process holds the lease of the data folder.
+    """Runs jobs; made once, on SQLite only while its process holds the lock of the data folder.
 
     Call :meth:`recover` once, then :meth:`run` in a thread of its own; :meth:`stop` from any.
     """
@@ -85,23 +77,23 @@ class Scheduler:
         database: Database,
         wakeups: Wakeups,
         executor: Executor,
-        ledger: Ledger,
+        capacity: Capacity,
         files: PayloadFiles,
         logs: Logs,
         known_destinations: Callable[[str], bool],
         tempo: Tempo = Tempo(),
+        rules: Rules = _RULES,
+        node: str | None = None,
     ) -> None:
+        """``node``: the name of the machine whose ``capacity`` it gives; None = its host name."""
         self._database = database
         self._wakeups = wakeups
         self._executor = executor
-        self._ledger = ledger
         self._files = files
         self._logs = logs
         self._known_destinations = known_destinations
         self._tempo = tempo
-        self._queue = FairQueue()
         self._attempts: dict[str, Attempt] = {}
-        self._orphans: dict[str, int] = {}
         self._ended: queue.SimpleQueue[Attempt] = queue.SimpleQueue()
         self._unrecorded: list[Attempt] = []
         self._stopping = threading.Event()
@@ -112,20 +104,30 @@ class Scheduler:
             logs=logs,
             grace_seconds=tempo.grace,
             done=self._done,
+            allowed=lambda: self._presence.valid(),
+        )
+        self._presence = Presence(database, node, tempo.lease)
+        self._adoption = Adoption(database, executor, self._presence)
+        self._admission = Admission(
+            database=database,
+            presence=self._presence,
+            capacity=capacity,
+            rules=rules,
+            grace=tempo.grace + tempo.leave,
+            engine=executor.name,
+            attempt=self._attempt,
+        )
+        self._heart = threading.Thread(
+            target=self._presence.beat, args=(self._lost,), name="scheduler-lease", daemon=True
         )
 
     def recover(self) -> None:
         """Give up the attempts that died with the last process; their jobs wait for the next."""
-        with self._database.read() as connection:
-            rows = connection.execute(
-                sa.select(jobs)
-                .where(jobs.c.state == State.RUNNING.value)
-                .order_by(jobs.c.queued_at)
-            ).all()
-        for job in rows:
-            # Until it is certain that nothing of it runs, it holds what it held.
-            self._ledger.acquire(job.id, Need(job.cpu, job.memory_mb, job.gpus))
-            self._orphans[job.id] = job.attempt
+        with self._database.begin() as connection:
+            controls.prepare(connection)
+        self._presence.join()
+        if not self._presence.alone:
+            self._heart.start()
         self._adopt()
 
     def run(self) -> None:
@@ -152,8 +154,8 @@ class Scheduler:
 
     def _turn(self) -> None:
         self._finish_ended()
-        if self._orphans:
-            self._adopt()
+        self._rejoin()
+        self._adopt()
         self._stop_late()
         self._stop_cancelled()
         while self._admit():
@@ -164,31 +166,22 @@ class Scheduler:
         waits = [a.deadline - now for a in self._attempts.values() if not a.stopping()]
         return max(0.0, min([self._tempo.poll, *waits]))
 
-    # --- after a crash -----------------------------------------------------------------------
+    # --- among other schedulers --------------------------------------------------------------
 
     def _adopt(self) -> None:
-        for job_id, attempt in list(self._orphans.items()):
-            try:
-                self._executor.reap(job_id, attempt)
-            except (GatewayError, OSError) as error:
-                log.warning("attempt %d of job %s cannot be reaped yet: %s", attempt, job_id, error)
-                continue
-            self._give_up(job_id, f"the gateway ended during attempt {attempt}")
-            del self._orphans[job_id]
-            self._ledger.release(job_id)
+        if self._adoption.turn():
+            self._wakeups.notify(Topic.EVENTS)
 
-    def _give_up(self, job_id: str, reason: str) -> None:
-        with self._database.begin() as connection:
-            job = load(connection, job_id)
-            if job.cancel_requested is not None:
-                event, facts = JobEvent.CANCEL, Facts(reason=job.cancel_requested)
-            elif job.attempt >= MOST_ATTEMPTS:
-                event, facts = JobEvent.FAULT, Facts(reason=f"{reason}; no further one is made")
-            else:
-                event, facts = JobEvent.GIVE_UP, Facts(reason=reason)
-            move_job(connection, job_id, event, facts)
-        point(f"job.{event}.after")
-        self._wakeups.notify(Topic.EVENTS)
+    def _rejoin(self) -> None:
+        """Begin anew after being taken for dead, once nothing of the old life runs."""
+        if self._presence.expelled and not self._attempts:
+            self._presence.join()
+
+    def _lost(self) -> None:
+        """The lease ran out: end everything before others begin the next attempts."""
+        for attempt in list(self._attempts.values()):
+            if not attempt.stopping():
+                attempt.stop(Halt(Stop.SHUTDOWN, "the scheduler could not renew its lease"))
 
     # --- stopping ----------------------------------------------------------------------------
 
@@ -228,6 +221,17 @@ class Scheduler:
         for job_id in self._attempts:
             log.warning("job %s did not end in time; the next start gives it up", job_id)
         self._launcher.close(wait=not self._attempts)
+        self._leave()
+
+    def _leave(self) -> None:
+        if self._attempts:
+            # Others wait for the end of this process or of its lease, and reap what is left.
+            self._presence.end()
+            return
+        try:
+            self._presence.leave()
+        except SQLAlchemyError as error:
+            log.warning("the scheduler's record stays: %s", first_line(error))
 
     # --- ending ------------------------------------------------------------------------------
 
@@ -239,13 +243,15 @@ class Scheduler:
             if self._attempts.get(attempt.job.id) is attempt:
                 self._finish(attempt)
                 del self._attempts[attempt.job.id]
-                self._ledger.release(attempt.job.id)
             self._unrecorded.remove(attempt)
 
     def _finish(self, attempt: Attempt) -> None:
         """Record the end of an attempt in one transaction; results go out with it or not at all."""
         try:
             event = self._record_end(attempt, attempt.verdict())
+        except Fenced as error:
+            log.warning("the end of a job does not count: %s", error)
+            return
         except Permanent as error:
             # Results without a known destination, most often.
             event = self._record_end(attempt, Verdict(JobEvent.FAULT, str(error)))
@@ -257,7 +263,7 @@ class Scheduler:
     def _record_end(self, attempt: Attempt, verdict: Verdict) -> JobEvent:
         job_id = attempt.job.id
         with self._database.begin() as connection:
-            job = load(connection, job_id)
+            job = still_mine(connection, attempt.job)
             if job.cancel_requested is not None and verdict.event is not JobEvent.CANCEL:
                 verdict = Verdict(JobEvent.CANCEL, job.cancel_requested)
             not_before = None
@@ -288,114 +294,29 @@ class Scheduler:
 
     def _admit(self) -> bool:
         """Start what may start of the jobs now waiting; True when there may be more."""
-        with self._database.read() as connection:
-            waiting = self._waiting(connection)
-        fitting = [job for job in waiting if not self._refuse_misfit(job)]
-        started = len(fitting) < len(waiting)
-        while (chosen := self._queue.choose(fitting, self._ledger.free())) is not None:
-            fitting.remove(chosen)
-            started |= self._start(chosen)
-        return started
-
-    def _waiting(self, connection: Connection) -> list[Waiting]:
-        now = time.time()
-        waiting: list[Waiting] = []
-        for priority in sorted(PRIORITIES.values(), reverse=True):
-            rows = connection.execute(
-                sa.select(jobs.c.id, jobs.c.cpu, jobs.c.memory_mb, jobs.c.gpus)
-                .where(
-                    jobs.c.state == State.PENDING.value,
-                    jobs.c.priority == priority,
-                    jobs.c.queued_at.is_not(None),
-                    sa.or_(jobs.c.not_before.is_(None), jobs.c.not_before <= now),
-                    ~_HELD,
-                )
-                .order_by(jobs.c.queued_at, jobs.c.id)
-                .limit(WINDOW)
-            )
-            waiting += [
-                Waiting(row.id, priority, Need(row.cpu, row.memory_mb, row.gpus)) for row in rows
-            ]
-        return waiting
-
-    def _refuse_misfit(self, waiting: Waiting) -> bool:
-        """End a job that the machine, smaller than when the job was made, can never hold."""
-        shortage = self._ledger.capacity.shortage(waiting.need)
-        if shortage is None:
+        if not self._presence.valid():
             return False
-        self._refuse(waiting.job_id, shortage)
-        return True
+        attempts, more = self._admission.turn()
+        for attempt in attempts:
+            self._attempts[attempt.job.id] = attempt
+            self._launcher.launch(attempt)
+        if attempts or more:
+            self._wakeups.notify(Topic.EVENTS)
+        return more
 
-    def _refuse(self, job_id: str, reason: str) -> None:
-        try:
-            with self._database.begin() as connection:
-                move_job(connection, job_id, JobEvent.FAULT, Facts(reason=reason))
-        except Refused:
-            # Cancelled in the meantime.
-            return
-        point(f"job.{JobEvent.FAULT}.after")
-        self._wakeups.notify(Topic.EVENTS)
-
-    def _start(self, waiting: Waiting) -> bool:
-        """Begin the next attempt of a job; False when it may not begin after all."""
-        grant = self._ledger.acquire(waiting.job_id, waiting.need)
-        if grant is None:
-            return False
-        try:
-            attempt = self._begin(waiting.job_id, grant.gpus)
-        except Permanent as error:
-            self._ledger.release(waiting.job_id)
-            self._refuse(waiting.job_id, f"it cannot start: {error}")
-            return True
-        except BaseException:
-            self._ledger.release(waiting.job_id)
-            raise
-        if attempt is None:
-            self._ledger.release(waiting.job_id)
-            return False
-        point(f"job.{JobEvent.START}.after")
-        self._attempts[waiting.job_id] = attempt
-        self._launcher.launch(attempt)
-        self._wakeups.notify(Topic.EVENTS)
-        return True
-
-    def _begin(self, job_id: str, gpus: tuple[int, ...]) -> Attempt | None:
-        """Record the attempt's begin; None when the job left the queue in the meantime."""
-        with self._database.begin() as connection:
-            job = load(connection, job_id)
-            held = connection.execute(sa.select(_HELD).where(jobs.c.id == job_id)).scalar()
-            if place_of(job) != PENDING or held:
-                return None
-            definition = definition_of(connection, job)
-            number = job.attempt + 1
-            facts = Facts(
-                operators=[
-                    OperatorLog(operator.name, relative_log(job_id, number, operator.name))
-                    for operator in definition.operators
-                ],
-                notes=notes(definition, self._executor.name),
-                results=lambda c, j: _discard(c, j, number),
-            )
-            job = move_job(connection, job_id, JobEvent.START, facts)
+    def _attempt(self, begin: Begin) -> Attempt:
         return Attempt(
-            job,
-            definition,
-            gpus,
-            folder=self._files.folder(job.payload_id),
+            begin.job,
+            begin.definition,
+            begin.gpus,
+            folder=self._files.folder(begin.job.payload_id),
             database=self._database,
             logs=self._logs,
             recorded=lambda: self._wakeups.notify(Topic.EVENTS),
+            kept=begin.kept,
+            unreleased=begin.unreleased,
         )
 
     def _done(self, attempt: Attempt) -> None:
         self._ended.put(attempt)
         self._wakeups.notify(Topic.JOBS)
-
-
-def definition_of(connection: Connection, job: Job) -> Definition:
-    """What the job runs: the version it was made with, its variables filled in."""
-    return resolved(pipelines.get(connection, job.pipeline_id), job.variables, job.id)
-
-
-def _discard(connection: Connection, job: Job, attempt: int) -> None:
-    results.discard(connection, job.id, attempt)

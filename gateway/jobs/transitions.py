@@ -40,12 +40,25 @@ class UnknownJob(Refused):
     """No job has that id."""
 
 
+class Fenced(Refused):
+    """The attempt is over in the records, or another scheduler's: what it says counts no more."""
+
+
 @dataclass(frozen=True)
 class OperatorLog:
     """An operator of an attempt and its log file, relative to data-dir."""
 
     name: str
     log: str
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who runs an attempt, and on what."""
+
+    owner: str
+    node: str
+    devices: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -57,6 +70,10 @@ class Facts:
     exit_code: int | None = None
     not_before: float | None = None
     operators: Sequence[OperatorLog] = ()
+    holder: Holder | None = None
+    """Who runs the attempt, and on what."""
+    rerun_from: str | None = None
+    """The operator a rerun begins at; None = the first."""
     notes: Sequence[str] = ()
     """What the attempt says about its definition, a sentence each."""
     results: Callable[[Connection, Job], None] | None = None
@@ -83,6 +100,18 @@ def load(connection: Connection, job_id: str) -> Job:
     if row is None:
         raise UnknownJob(f"there is no job {job_id}")
     return row
+
+
+def still_mine(connection: Connection, job: Job) -> Job:
+    """The record of the attempt that ``job`` tells of, locked; :class:`Fenced` if it is over.
+
+    ``job`` is the record as it was when the attempt began.
+    """
+    present = load(connection, job.id)
+    token = (present.state, present.attempt, present.owner)
+    if token != (State.RUNNING.value, job.attempt, job.owner):
+        raise Fenced(f"attempt {job.attempt} of job {job.id} is over")
+    return present
 
 
 def place_of(job: Job) -> Place:
@@ -134,8 +163,12 @@ def _begin_attempt(connection: Connection, job: Job, facts: Facts) -> dict[str, 
                 for position, operator in enumerate(facts.operators)
             ],
         )
+    holder = facts.holder
     return {
         "attempt": attempt,
+        "owner": None if holder is None else holder.owner,
+        "node": None if holder is None else holder.node,
+        "devices": None if holder is None else list(holder.devices),
         "started_at": facts.at,
         "not_before": None,
         "reason": None,
@@ -184,6 +217,7 @@ def _stop(_connection: Connection, _job: Job, facts: Facts) -> dict[str, Any]:
 
 def _reset(_connection: Connection, _job: Job, facts: Facts) -> dict[str, Any]:
     return {
+        "rerun_from": facts.rerun_from,
         "queued_at": facts.at,
         "stopped_at": None,
         "started_at": None,
@@ -251,9 +285,10 @@ def move_operator(
 ) -> OperatorStatus:
     """Take an operator's step within the job's present attempt; return its new status.
 
-    Raises :class:`Refused` when the table has no such step, ``KeyError`` for an operator the
-    attempt does not have.
+    Raises :class:`Fenced` when the attempt is over, :class:`Refused` when the table has no such
+    step, ``KeyError`` for an operator the attempt does not have.
     """
+    still_mine(connection, job)
     key = (
         operators.c.job_id == job.id,
         operators.c.attempt == job.attempt,

@@ -16,10 +16,10 @@ from gateway.jobs.creation import (
     cancel,
     job_name,
     queue,
-    rerun,
     supersede,
 )
 from gateway.jobs.ledger import Capacity, NeverFits
+from gateway.jobs.rerun import rerun
 from tests.support import seed
 from tests.support.jobs_world import RULE, World, step, writing
 

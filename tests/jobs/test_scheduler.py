@@ -11,7 +11,8 @@ import sqlalchemy as sa
 from gateway.config.settings import ImageSettings
 from gateway.database import schema
 from gateway.executors.process import ProcessExecutor
-from gateway.jobs.creation import cancel, rerun
+from gateway.jobs.creation import cancel
+from gateway.jobs.rerun import rerun
 from tests.support.jobs_world import REGISTER, World, step, writing
 
 

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from gateway.config.settings import RetentionSettings, StorageSettings
 from gateway.database import schema
 from gateway.errors import Refused
-from gateway.jobs.creation import rerun
+from gateway.jobs.rerun import rerun
 from gateway.payloads import handmade
 from gateway.payloads.folders import Folders
 from gateway.payloads.retention import Retention

@@ -10,7 +10,8 @@ from pathlib import Path
 from gateway.database import migrate
 from gateway.events import faults
 from gateway.events.lease import Lease
-from gateway.jobs.creation import cancel, queue, rerun, supersede
+from gateway.jobs.creation import cancel, queue, supersede
+from gateway.jobs.rerun import rerun
 from tests.support.jobs_world import RULE, World, writing
 
 PRELOADED = (migrate,)

@@ -19,7 +19,7 @@ from gateway.database.engine import Database
 from gateway.events.wake import Topic, Wakeups
 from gateway.jobs.creation import JobCreation, NewJob
 from gateway.jobs.executor import Executor
-from gateway.jobs.ledger import Capacity, Ledger
+from gateway.jobs.ledger import Capacity
 from gateway.jobs.logs import Logs
 from gateway.jobs.payload_files import PayloadFiles
 from gateway.jobs.scheduler import Scheduler, Tempo
@@ -164,7 +164,7 @@ class World:
             database=self.database,
             wakeups=self.wakeups,
             executor=self.engine,
-            ledger=Ledger(self.capacity),
+            capacity=self.capacity,
             files=self.files,
             logs=self.logs,
             known_destinations=lambda name: name == "PACS",

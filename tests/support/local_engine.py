@@ -77,13 +77,16 @@ class LocalHandle:
         return self.done()
 
     def _work(self) -> None:
-        shutil.rmtree(layout.operators_dir(self._run.folder), ignore_errors=True)
+        for folder in layout.operators_dir(self._run.folder).glob("*"):
+            if folder.name not in self._run.kept:
+                shutil.rmtree(folder)
         for level in levels(self._run.definition):
             if self._failed or self._why:
                 break
             threads = [
                 threading.Thread(target=self._operate, args=(self._run.definition.operator(name),))
                 for name in level
+                if name not in self._run.kept
             ]
             for thread in threads:
                 thread.start()

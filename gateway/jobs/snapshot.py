@@ -1,0 +1,136 @@
+"""Reading the queue: what a decision needs to know, from the records.
+
+A snapshot is read without any lock.  Whoever carries the decision out looks again under the lock:
+see :mod:`gateway.jobs.admission`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from gateway.database.schema import jobs, payloads, pipelines
+from gateway.jobs.backlog import Waiting
+from gateway.jobs.controls import EVERYTHING, Holds, Mode, Ruling, holds, ruling
+from gateway.jobs.decision import IMMEDIATE, Held
+from gateway.jobs.ledger import Need
+from gateway.jobs.states import State
+
+WINDOW = 16
+"""Jobs of a bunch that are looked at in one turn; of IMMEDIATE ones all."""
+
+HELD = sa.exists().where(
+    payloads.c.id == jobs.c.received_payload_id,
+    payloads.c.conflict,
+    ~payloads.c.conflict_released,
+)
+"""Several patients under one UID: no job of the payload starts until a person releases it."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The queue and the machine at one moment."""
+
+    waiting: Sequence[Waiting]
+    running: Sequence[Held]
+    ruling: Ruling
+    holds: Holds
+
+
+def snapshot(connection: Connection, node: str, grace: float, now: float) -> Snapshot:
+    """Read what waits and runs; ``grace``: seconds a job may hold on after its time-out."""
+    held = holds(connection)
+    return Snapshot(
+        _waiting(connection, held, grace, now),
+        _running(connection, node, grace),
+        ruling(connection),
+        held,
+    )
+
+
+def _waiting(connection: Connection, held: Holds, grace: float, now: float) -> list[Waiting]:
+    whole = held.get(EVERYTHING)
+    if whole is not None and whole.mode is Mode.PAUSED:
+        return []
+    numbered = (
+        sa.select(
+            jobs.c.id,
+            jobs.c.priority,
+            jobs.c.cpu,
+            jobs.c.memory_mb,
+            jobs.c.gpus,
+            jobs.c.called_ae,
+            pipelines.c.name,
+            jobs.c.timeout_seconds,
+            jobs.c.queued_at,
+            sa.func.row_number()
+            .over(
+                partition_by=(jobs.c.priority, jobs.c.called_ae, pipelines.c.name),
+                order_by=(jobs.c.queued_at, jobs.c.id),
+            )
+            .label("place"),
+        )
+        .join(pipelines, pipelines.c.id == jobs.c.pipeline_id)
+        .where(
+            jobs.c.state == State.PENDING.value,
+            jobs.c.queued_at.is_not(None),
+            sa.or_(jobs.c.not_before.is_(None), jobs.c.not_before <= now),
+            ~HELD,
+            *_kept_back(held),
+        )
+        .subquery()
+    )
+    rows = connection.execute(
+        sa.select(numbered).where(
+            sa.or_(numbered.c.place <= WINDOW, numbered.c.priority == IMMEDIATE)
+        )
+    )
+    return [
+        Waiting(
+            row.id,
+            row.priority,
+            Need(row.cpu, row.memory_mb, row.gpus),
+            row.called_ae or "",
+            row.name,
+            row.timeout_seconds + grace,
+            row.queued_at,
+        )
+        for row in rows
+    ]
+
+
+def _kept_back(held: Holds) -> list[sa.ColumnElement[bool]]:
+    conditions: list[sa.ColumnElement[bool]] = []
+    for name, hold in held.items():
+        queued_before = jobs.c.queued_at <= hold.since
+        if name == EVERYTHING:
+            conditions.append(queued_before)
+        elif hold.mode is Mode.PAUSED:
+            conditions.append(pipelines.c.name != name)
+        else:
+            conditions.append(sa.or_(pipelines.c.name != name, queued_before))
+    return conditions
+
+
+def _running(connection: Connection, node: str, grace: float) -> list[Held]:
+    rows = connection.execute(
+        sa.select(jobs, pipelines.c.name.label("pipeline"))
+        .join(pipelines, pipelines.c.id == jobs.c.pipeline_id)
+        .where(jobs.c.state == State.RUNNING.value)
+    )
+    return [
+        Held(
+            row.id,
+            Need(row.cpu, row.memory_mb, row.gpus),
+            tuple(row.devices or ()),
+            row.started_at + row.timeout_seconds + grace,
+            row.priority,
+            row.called_ae or "",
+            row.pipeline,
+            here=row.node == node,
+        )
+        for row in rows
+    ]
