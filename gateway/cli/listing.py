@@ -79,6 +79,13 @@ _PAYLOADS = _List(
 _LISTS = (
     _PAYLOADS,
     _List(
+        "reusable-payloads",
+        "List payloads made by `gateway create payload`, to be the input of jobs.",
+        "id created_at deleted_at metadata",
+        (_Filter("deleted", "Deleted ones, too.", "deleted", flag=True),),
+        "--json",
+    ),
+    _List(
         "jobs",
         "List jobs.",
         "id name state status priority attempt created_at started_at stopped_at reason",

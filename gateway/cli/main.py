@@ -124,16 +124,14 @@ for _name, _group in (
 
 def main() -> None:
     """Run the command line; the process ends with one of the documented exit codes."""
-    from gateway.config.document import ConfigError
-
     try:
         app(prog_name="gateway")
     except CliError as error:
         _end(str(error), error.code)
-    except ConfigError as error:
-        _end(str(error), USAGE)
     except GatewayError as error:
-        _end(str(error), FAILURE)
+        from gateway.config.document import ConfigError
+
+        _end(str(error), USAGE if isinstance(error, ConfigError) else FAILURE)
     except BrokenPipeError:
         # The reader (head, say) has seen enough; Python must not complain while it closes.
         sys.stderr.close()

@@ -1,4 +1,4 @@
-"""``/api/v1``: lists and descriptions of every record."""
+"""``/api/v1``: payloads, where a study is, and the configuration in force."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pydantic import BaseModel
 from sqlalchemy.engine import Connection
 
 from gateway.config.model import Settings
-from gateway.database.schema import circuits, payloads, pipelines, quarantine
-from gateway.web import details, listing, where
+from gateway.database.schema import circuits, payloads
+from gateway.web import listing, where
 from gateway.web.listing import Listing
 from gateway.web.problems import NotFound
 from gateway.web.records import all_shown
@@ -23,7 +23,6 @@ Limit = Annotated[int, Query(ge=1, le=listing.MAX_LIMIT, description="items on a
 _BEFORE = "`next` of the page before"
 Cursor = Annotated[str | None, Query(pattern=listing.CURSOR, description=_BEFORE)]
 CountedCursor = Annotated[str | None, Query(pattern=listing.COUNTED_CURSOR, description=_BEFORE)]
-NumberCursor = Annotated[str | None, Query(pattern=listing.NUMBER_CURSOR, description=_BEFORE)]
 Text = Annotated[str | None, Query(min_length=1, max_length=255)]
 
 router = APIRouter(prefix="/api/v1", tags=["records"])
@@ -47,7 +46,7 @@ def describe(
     return found
 
 
-def _page(
+def page_of(
     services: Services,
     what: Listing,
     limit: int,
@@ -55,6 +54,7 @@ def _page(
     conditions: Callable[[Connection], list[listing.Condition]] = lambda _connection: [],
     **filters: str | None,
 ) -> Items:
+    """One page of ``what``, narrowed by ``filters`` and ``conditions``."""
     with services.database.read() as connection:
         found = listing.page(
             connection,
@@ -86,17 +86,10 @@ def list_payloads(
         found = listing.of_job_or_study(connection, study=study, accession=accession, job=job)
         return [*found, listing.of_association(association)] if association else found
 
-    return _page(
+    return page_of(
         services, listing.PAYLOADS, limit, cursor, conditions,
         state=state, called_ae=called_ae, calling_ae=calling_ae,
     )  # fmt: skip
-
-
-@router.get("/payloads/{payload_id}")
-def describe_payload(services: Given, payload_id: str) -> dict[str, Any]:
-    """Describe a payload: revisions, series, associations, decisions, jobs."""
-    found: dict[str, Any] = describe(services, details.payload, "payload", payload_id)
-    return found
 
 
 @router.get("/payloads/{payload_id}/timeline")
@@ -115,7 +108,7 @@ def payload_instances(
 ) -> Items:
     """List the instances of a payload's newest revision."""
     describe(services, _payload_exists, "payload", payload_id)
-    return _page(
+    return page_of(
         services,
         listing.INSTANCES,
         limit,
@@ -134,187 +127,6 @@ def where_is_my_study(
         raise HTTPException(422, "Give study (a Study Instance UID) or accession.")
     with services.database.read() as connection:
         return where.where_is(connection, study=study, accession=accession)
-
-
-@router.get("/jobs")
-def list_jobs(
-    services: Given,
-    state: Text = None,
-    status: Text = None,
-    payload: Text = None,
-    called_ae: Text = None,
-    rule: Text = None,
-    limit: Limit = listing.DEFAULT_LIMIT,
-    cursor: Cursor = None,
-) -> Items:
-    """List jobs; `payload` is a received payload's id."""
-    return _page(
-        services, listing.JOBS, limit, cursor,
-        state=state, status=status, payload=payload, called_ae=called_ae, rule=rule,
-    )  # fmt: skip
-
-
-@router.get("/jobs/{job_id}")
-def describe_job(services: Given, job_id: str) -> dict[str, Any]:
-    """Describe a job: operators with times and last log lines, results, why it started."""
-    found: dict[str, Any] = describe(services, details.job, "job", job_id)
-    return found
-
-
-@router.get("/results")
-def list_results(
-    services: Given,
-    state: Text = None,
-    destination: Text = None,
-    job: Text = None,
-    agent: Text = None,
-    commitment: Text = None,
-    limit: Limit = listing.DEFAULT_LIMIT,
-    cursor: Cursor = None,
-) -> Items:
-    """List results of jobs and how far their delivery is."""
-    return _page(
-        services, listing.RESULTS, limit, cursor,
-        state=state, destination=destination, job=job, agent=agent, commitment=commitment,
-    )  # fmt: skip
-
-
-@router.get("/results/{result_id}")
-def describe_result(services: Given, result_id: str) -> dict[str, Any]:
-    """Describe a result with the state of each file and its storage commitment transactions."""
-    found: dict[str, Any] = describe(services, details.result, "result", result_id)
-    return found
-
-
-@router.get("/commitment-requests")
-def list_commitment_requests(
-    services: Given,
-    state: Text = None,
-    called_ae: Text = None,
-    calling_ae: Text = None,
-    limit: Limit = listing.DEFAULT_LIMIT,
-    cursor: Cursor = None,
-) -> Items:
-    """List what modalities asked to be committed, and what they were told."""
-    return _page(
-        services, listing.COMMITMENT_REQUESTS, limit, cursor,
-        state=state, called_ae=called_ae, calling_ae=calling_ae,
-    )  # fmt: skip
-
-
-@router.get("/associations")
-def list_associations(
-    services: Given,
-    state: Text = None,
-    called_ae: Text = None,
-    calling_ae: Text = None,
-    host: Text = None,
-    limit: Limit = listing.DEFAULT_LIMIT,
-    cursor: Cursor = None,
-) -> Items:
-    """List associations, rejected ones with their reasons included."""
-    return _page(
-        services, listing.ASSOCIATIONS, limit, cursor,
-        state=state, called_ae=called_ae, calling_ae=calling_ae, host=host,
-    )  # fmt: skip
-
-
-@router.get("/associations/{association_id}")
-def describe_association(services: Given, association_id: str) -> dict[str, Any]:
-    """Describe an association with the payloads it fed."""
-    found: dict[str, Any] = describe(services, details.association, "association", association_id)
-    return found
-
-
-@router.get("/events")
-def list_events(
-    services: Given,
-    kind: Text = None,
-    correlation: Text = None,
-    association: Text = None,
-    payload: Text = None,
-    job: Text = None,
-    result: Text = None,
-    limit: Limit = listing.DEFAULT_LIMIT,
-    cursor: NumberCursor = None,
-) -> Items:
-    """List events, newest first."""
-    return _page(
-        services, listing.EVENTS, limit, cursor, kind=kind, correlation=correlation,
-        association=association, payload=payload, job=job, result=result,
-    )  # fmt: skip
-
-
-@router.get("/events/{event_id}")
-def describe_event(services: Given, event_id: str) -> dict[str, Any]:
-    """Describe one event."""
-    found: dict[str, Any] = describe(services, details.event, "event", event_id)
-    return found
-
-
-@router.get("/decisions")
-def list_decisions(
-    services: Given,
-    payload: Text = None,
-    job: Text = None,
-    outcome: Text = None,
-    rule: Text = None,
-    limit: Limit = listing.DEFAULT_LIMIT,
-    cursor: CountedCursor = None,
-) -> Items:
-    """List what the rules decided, with what was evaluated."""
-    return _page(
-        services, listing.DECISIONS, limit, cursor,
-        payload=payload, job=job, outcome=outcome, rule=rule,
-    )  # fmt: skip
-
-
-@router.get("/quarantine")
-def list_quarantine(
-    services: Given,
-    called_ae: Text = None,
-    calling_ae: Text = None,
-    resolved: Annotated[bool, Query(description="those retried or deleted, too")] = False,
-    limit: Limit = listing.DEFAULT_LIMIT,
-    cursor: Cursor = None,
-) -> Items:
-    """List data sets that could not be used, with the reason."""
-    unresolved = [] if resolved else [quarantine.c.resolved_at.is_(None)]
-    return _page(
-        services, listing.QUARANTINE, limit, cursor, lambda _connection: list(unresolved),
-        called_ae=called_ae, calling_ae=calling_ae,
-    )  # fmt: skip
-
-
-@router.get("/quarantine/{quarantine_id}")
-def describe_quarantined(services: Given, quarantine_id: str) -> dict[str, Any]:
-    """Describe one unusable data set."""
-    found: dict[str, Any] = describe(
-        services, details.quarantined, "quarantined data set", quarantine_id
-    )
-    return found
-
-
-@router.get("/pipelines")
-def list_pipelines(
-    services: Given,
-    name: Text = None,
-    removed: Annotated[bool, Query(description="removed versions, too")] = False,
-    limit: Limit = listing.DEFAULT_LIMIT,
-    cursor: Cursor = None,
-) -> Items:
-    """List registered pipelines, every version."""
-    present = [] if removed else [pipelines.c.removed_at.is_(None)]
-    return _page(
-        services, listing.PIPELINES, limit, cursor, lambda _connection: list(present), name=name
-    )
-
-
-@router.get("/pipelines/{pipeline}")
-def describe_pipeline(services: Given, pipeline: str) -> dict[str, Any]:
-    """Describe a pipeline by id, or its newest version by name, with its definition."""
-    found: dict[str, Any] = describe(services, details.pipeline, "pipeline", pipeline)
-    return found
 
 
 @router.get("/destinations")

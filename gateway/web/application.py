@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from gateway.web import acting, api, description, problems, tasks, watching
+from gateway.web import acting, api, description, lists, problems, tasks, watching
 from gateway.web.guard import Guard
 from gateway.web.services import Services
 
@@ -26,7 +26,7 @@ def create_app(services: Services) -> FastAPI:
         redoc_url=None,
     )
     app.state.services = services
-    rooms = (watching, api, acting, tasks)
+    rooms = (watching, api, lists, acting, tasks)
     for room in rooms:
         app.include_router(room.router)
     app.add_route("/api/v1/docs", watching.docs_page, methods=["GET"], include_in_schema=False)

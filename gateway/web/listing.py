@@ -28,6 +28,7 @@ from gateway.database.schema import (
     pipelines,
     quarantine,
     results,
+    reusable_payloads,
 )
 from gateway.errors import Refused
 from gateway.web.records import all_shown, columns
@@ -100,6 +101,7 @@ EVENTS = _listing(
     correlation="correlation_id", association="association_id", payload="payload_id",
     job="job_id", result="result_id",
 )  # fmt: skip
+REUSABLE_PAYLOADS = _listing(reusable_payloads, "created_at")
 PIPELINES = _listing(pipelines, "created_at", "id", "name")
 DECISIONS = _listing(
     decisions, "decided_at", "id", "outcome", "rule", payload="payload_id", job="job_id"

@@ -127,6 +127,8 @@ def test_a_reusable_payload_feeds_jobs_and_goes(
     payload = made(cli, "create", "payload", "--metadata", "site=north")["PAYLOAD_ID"]
     sent = told(cli, "upload", "payload", payload, folder, "--to", "things")
     assert sent == {"payload_id": payload, "files": 3, "bytes": 3 * 1024 * 1024 + 11}
+    listed = {item["id"]: item for item in told(cli, "list", "reusable-payloads")}
+    assert listed[payload]["metadata"] == {"site": "north"}
     found = told(cli, "describe", "payload", payload)
     assert found["type"] == "REUSABLE"
     assert found["metadata"] == {"site": "north"}
@@ -144,6 +146,8 @@ def test_a_reusable_payload_feeds_jobs_and_goes(
     assert cli("delete", "payload", payload, "--file", "things/empty", "--yes").returncode == 0
     assert len(told(cli, "describe", "payload", payload)["files"]) == 2
     assert cli("delete", "payload", payload, "-y").returncode == 0
+    assert payload not in {item["id"] for item in told(cli, "list", "reusable-payload")}
+    assert payload in {i["id"] for i in told(cli, "list", "reusable-payloads", "--deleted")}
     assert cli("describe", "payload", payload).returncode == 3
     assert cli("upload", "payload", payload, str(folder)).returncode == 3
 

@@ -242,6 +242,15 @@ def test_logs_of_all_operators_or_one(site: Site) -> None:
     assert site.client.get(path, params={"operator": "nobody"}).status_code == 404
 
 
+def test_a_log_is_read_on_from_where_one_stopped(site: Site) -> None:
+    path = f"/api/v1/jobs/{site.story.job}/logs?operator=density"
+    whole = site.client.get(path).text
+    assert site.client.get(f"{path}&offset=8").text == whole[8:]
+    assert site.client.get(f"{path}&offset=8&size=6").text == whole[8:14]
+    assert site.client.get(f"{path}&offset=9999").text == ""
+    assert site.client.get(f"{path}&offset=-1").status_code == 422
+
+
 def test_a_log_path_that_leads_out_of_the_data_folder_is_not_read(site: Site) -> None:
     (site.services.data_dir / "link").symlink_to("/etc/passwd")
     for path in ("../../../../../../etc/passwd", "/etc/passwd", "link"):
