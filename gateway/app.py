@@ -32,10 +32,13 @@ from gateway.events.lease import Lease
 from gateway.events.mqtt import Publisher, discard_waiting
 from gateway.events.record import Kind, record
 from gateway.events.wake import Topic, Wakeups
+from gateway.executors.container.executor import ContainerExecutor
 from gateway.executors.gpus import Gpu
 from gateway.executors.process import ProcessExecutor
 from gateway.jobs import creation
 from gateway.jobs.creation import JobCreation
+from gateway.jobs.decision import Rules
+from gateway.jobs.executor import Executor
 from gateway.jobs.ledger import Capacity
 from gateway.jobs.logs import Logs
 from gateway.jobs.payload_files import PayloadFiles
@@ -70,6 +73,7 @@ from gateway.web.services import Actions, Services
 log = logging.getLogger(__name__)
 
 ROLES = ("scp", "scheduler", "api", "delivery")
+_ENGINES = ("process", "container")
 ENDPOINTS = "endpoints.json"
 """File in data-dir that says where this gateway listens; there while it runs."""
 
@@ -207,11 +211,7 @@ class Gateway:
             {"faults": [str(fault) for fault in loaded.faults]},
         )
         capacity = self._capacity()
-        executor = ProcessExecutor(
-            settings.images,
-            host_volumes=settings.host_volumes,
-            gpus={gpu.index: Gpu(gpu.minor, gpu.uuid) for gpu in self._nvml.devices()},
-        )
+        executor = self._executor()
         self._checks["executor"] = health.executor(executor.name, executor.check)
         scheduler = Scheduler(
             database=self.database,
@@ -222,6 +222,7 @@ class Gateway:
             logs=Logs(self.folders.root),
             known_destinations=lambda name: self.ae_config.current.destination(name) is not None,
             tempo=Tempo(grace=settings.jobs.grace_seconds),
+            rules=Rules.of_settings(settings.jobs),
         )
         scheduler.recover()
         self._work("scheduler", scheduler)
@@ -237,6 +238,16 @@ class Gateway:
             creation.supersede,
         )
         self._work("router", router)
+
+    def _executor(self) -> Executor:
+        """The engine that the settings name."""
+        settings = self.settings
+        gpus = {gpu.index: Gpu(gpu.minor, gpu.uuid) for gpu in self._nvml.devices()}
+        if settings.executor == "container":
+            return ContainerExecutor(
+                settings.container, host_volumes=settings.host_volumes, gpus=gpus
+            )
+        return ProcessExecutor(settings.images, host_volumes=settings.host_volumes, gpus=gpus)
 
     def _capacity(self) -> Capacity:
         """What jobs may use together; GPUs are those that NVML finds, unless a number is set."""
@@ -369,8 +380,10 @@ class Gateway:
 
 def _refuse_unbuilt_engine(settings: GatewaySettings) -> None:
     """An engine that is asked for and not there must not be another one in silence."""
-    if settings.executor != "process":
-        message = f"{settings.executor!r} is not built yet; this release runs: process"
+    if settings.executor not in _ENGINES:
+        message = (
+            f"{settings.executor!r} is not built yet; this release runs: {', '.join(_ENGINES)}"
+        )
         raise ConfigError([Fault("settings", None, "executor", message)])
 
 

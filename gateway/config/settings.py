@@ -16,6 +16,7 @@ import yaml
 from pydantic import Field
 
 from gateway.config import grpc as grpc_settings
+from gateway.config.container import ContainerSettings
 from gateway.config.document import ConfigError, Document, Fault, dotted, read, validate
 from gateway.config.grpc import GrpcSettings
 from gateway.config.model import Settings
@@ -119,13 +120,6 @@ class MqttSettings(Settings):
     """First level of every topic."""
 
 
-class ContainerSettings(Settings):
-    """The container executor."""
-
-    socket: Path | None = None
-    """Socket of Docker's API; null = Docker's or Podman's usual socket."""
-
-
 class KubernetesSettings(Settings):
     """The Kubernetes and Argo executors."""
 
@@ -161,6 +155,34 @@ class ImageSettings(Settings):
     """Variables of the image."""
 
 
+Weight = Annotated[float, Field(gt=0, le=1000)]
+Most = Annotated[int, Field(ge=1, le=100_000)]
+
+
+class WeightSettings(Settings):
+    """How HIGHER, NORMAL and LOWER share the starts while all three wait; IMMEDIATE goes first."""
+
+    higher: Weight = 4
+    """Weight of HIGHER."""
+    normal: Weight = 2
+    """Weight of NORMAL."""
+    lower: Weight = 1
+    """Weight of LOWER."""
+
+
+class LimitSettings(Settings):
+    """Most jobs that run at once, IMMEDIATE ones included."""
+
+    each_pipeline: Most | None = None
+    """Of every pipeline that ``pipelines`` does not name; null = no limit."""
+    each_application: Most | None = None
+    """Of every called AE title that ``applications`` does not name; null = no limit."""
+    pipelines: dict[str, Most] = Field(default_factory=dict)
+    """By name of the pipeline."""
+    applications: dict[str, Most] = Field(default_factory=dict)
+    """By called AE title."""
+
+
 class JobSettings(Settings):
     """Limits of jobs."""
 
@@ -170,6 +192,10 @@ class JobSettings(Settings):
     """Longest time-out a definition may ask for."""
     grace_seconds: Annotated[float, Field(ge=0)] = 15
     """Between the polite and the hard end of a process tree."""
+    weights: WeightSettings = WeightSettings()
+    """Shares of the priorities."""
+    limits: LimitSettings = LimitSettings()
+    """Jobs that run at once."""
 
 
 class GatewaySettings(Settings):
@@ -210,7 +236,7 @@ _PATHS: tuple[tuple[str, ...], ...] = (
     ("dicom", "tls", "certificate"), ("dicom", "tls", "key"), ("dicom", "tls", "client-ca"),
     ("dicom", "tls", "destination-ca"),
     ("grpc", "tls", "certificate"), ("grpc", "tls", "key"), ("grpc", "tls", "client-ca"),
-    ("container", "socket"), ("kubernetes", "kubeconfig"),
+    ("container", "socket"), ("container", "pull-secrets"), ("kubernetes", "kubeconfig"),
 )  # fmt: skip
 
 

@@ -13,8 +13,9 @@ from gateway.config.settings import ImageSettings
 from gateway.database.schema import new_id
 from gateway.executors.limits import Limiter
 from gateway.executors.process import ProcessExecutor
-from gateway.jobs.executor import JobHandle, JobRun, OperatorEnd, Stop
+from gateway.jobs.executor import Executor, JobHandle, JobRun, OperatorEnd, Stop
 from gateway.pipelines.parse import parse
+from tests.support.podman import Podman, running_podman, shell
 
 
 @dataclass
@@ -24,11 +25,13 @@ class Recorder:
     started: dict[str, float] = field(default_factory=dict)
     stopped: dict[str, float] = field(default_factory=dict)
     ends: dict[str, OperatorEnd] = field(default_factory=dict)
+    images: dict[str, str | None] = field(default_factory=dict)
     running: threading.Event = field(default_factory=threading.Event)
 
     def operator_started(self, operator: str, at: float, image: str | None = None) -> None:
         assert operator not in self.started
         self.started[operator] = at
+        self.images[operator] = image
         self.running.set()
 
     def operator_stopped(self, operator: str, at: float, end: OperatorEnd) -> None:
@@ -66,9 +69,19 @@ class Job:
 Start = Callable[..., Job]
 
 
+@pytest.fixture(scope="session")
+def podman() -> Iterator[Podman]:
+    """A real Podman; images are made of files of this machine."""
+    with running_podman() as service:
+        service.image("sh:1", shell(), "ENV PATH=/bin", "ENV FROM_IMAGE=yes")
+        yield service
+
+
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Starts a definition, given as YAML of its operators, on the process executor."""
+    """Starts a definition, given as YAML of its operators, on an executor, the process one if none
+    is given.
+    """
     jobs: list[Job] = []
 
     def make(
@@ -81,18 +94,22 @@ def start(tmp_path: Path) -> Iterator[Start]:
         grace: float = 1.0,
         version: str = "0.4.0",
         host_volumes: tuple[str, ...] = (),
+        executor: Executor | None = None,
+        extra: str = "",
+        attempt: int = 1,
+        job_id: str | None = None,
     ) -> Job:
         shell = {"test/sh": ImageSettings(command=["/bin/sh"])}
-        text = f"api-version: {version}\nname: test\noperators:\n{operators}"
+        text = f"api-version: {version}\nname: test\n{extra}operators:\n{operators}"
         definition = parse(text, "test.yaml")
-        job_id = new_id()
+        job_id = job_id or new_id()
         base = folder or tmp_path / job_id
         scan = base / "input" / "dcm" / "p" / "st" / "se"
-        scan.mkdir(parents=True)
+        scan.mkdir(parents=True, exist_ok=True)
         (scan / "1.2.3.dcm").write_bytes(b"image")
         run = JobRun(
             job_id=job_id,
-            attempt=1,
+            attempt=attempt,
             name="test-job",
             payload_id=new_id(),
             correlation_id=new_id(),
@@ -104,7 +121,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
         )
         report = Recorder()
         done: list[float] = []
-        executor = ProcessExecutor(
+        executor = executor or ProcessExecutor(
             {**shell, **(images or {})}, limiter=limiter, host_volumes=host_volumes
         )
         handle = executor.start(run, report, lambda: done.append(time.time()))

@@ -1,0 +1,1 @@
+"""How an image expects its folders: as Clara's operators do, as a MONAI package, as mercure's."""
