@@ -170,8 +170,13 @@ def _folder(name: str, folder: Path) -> Finding:
 
 def _executor(found: GatewaySettings) -> Finding:
     name = f"executor {found.executor}"
+    if found.executor == "container":
+        from gateway.executors.container.executor import ContainerExecutor
+
+        faults = ContainerExecutor(found.container).check()
+        return Finding(name, not faults, "; ".join(faults) or "the container engine answers")
     if found.executor != "process":
-        return Finding(name, False, "this release runs operators with the process executor only")
+        return Finding(name, False, "this release runs operators with: process, container")
     from gateway.executors.process import ProcessExecutor
 
     try:

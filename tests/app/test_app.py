@@ -11,7 +11,7 @@ from gateway.config.document import ConfigError
 from gateway.config.settings import load
 
 
-@pytest.mark.parametrize("engine", ["container", "kubernetes", "argo"])
+@pytest.mark.parametrize("engine", ["kubernetes", "argo"])
 def test_an_engine_that_is_not_built_is_refused(tmp_path: Path, engine: str) -> None:
     file = tmp_path / "gateway.yaml"
     file.write_text(f"executor: {engine}\n")
