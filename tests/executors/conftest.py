@@ -16,6 +16,7 @@ from gateway.executors.process import ProcessExecutor
 from gateway.jobs.executor import Executor, JobHandle, JobRun, OperatorEnd, Stop
 from gateway.pipelines.parse import parse
 from tests.support.podman import Podman, running_podman, shell
+from tests.support.registry import Registry, running_registry
 
 
 @dataclass
@@ -70,9 +71,16 @@ Start = Callable[..., Job]
 
 
 @pytest.fixture(scope="session")
-def podman() -> Iterator[Podman]:
+def registry() -> Iterator[Registry]:
+    """A registry that asks for a password, on this machine."""
+    with running_registry() as service:
+        yield service
+
+
+@pytest.fixture(scope="session")
+def podman(registry: Registry) -> Iterator[Podman]:
     """A real Podman; images are made of files of this machine."""
-    with running_podman() as service:
+    with running_podman(registry.port) as service:
         service.image("sh:1", shell(), "ENV PATH=/bin", "ENV FROM_IMAGE=yes")
         yield service
 

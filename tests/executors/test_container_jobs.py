@@ -18,7 +18,7 @@ from gateway.executors.container.executor import ContainerExecutor
 from gateway.executors.logfile import MAX_BYTES
 from gateway.jobs.executor import End, Stop
 from gateway.pipelines.layout import results_file
-from tests.support.podman import Podman
+from tests.support.podman import Podman, archive, shell
 
 pytestmark = pytest.mark.peers
 
@@ -217,11 +217,44 @@ def test_log_is_cut_at_its_limit_and_the_program_goes_on(run):
     assert MAX_BYTES < size < MAX_BYTES + 200
 
 
-def test_image_that_is_missing_is_named(run, podman, start, monkeypatch):
-    monkeypatch.setattr("gateway.executors.container.images.PULL_PAUSES", (0.01,))
-    end = run(step("a", "true", image="nothere")).wait(60).ends["a"]
+def pull_step(registry, name, script="echo > /output/x"):
+    text = step("a", script).replace("localhost/test/sh", f"127.0.0.1:{registry.port}/{name}")
+    return text if "@" not in name else text.replace("tag: '1', ", "")
+
+
+def test_image_is_pulled_with_the_secret_of_the_definition(run, start, podman, registry, tmp_path):
+    digest = registry.add("ours/op:1", archive(shell()), {"Env": ["PATH=/bin"]})
+    (tmp_path / "ours.json").write_text(json.dumps(registry.auths()))
+    settings = ContainerSettings(socket=podman.socket, pull_secrets=tmp_path)
+    engine = ContainerExecutor(settings)
+    text = pull_step(registry, "ours/op")
+    end = start(text, executor=engine).wait(60).ends["a"]
+    assert end.end is End.IMAGE_MISSING, "nobody pulls without the password"
+    assert "unauthorized" in end.reason.lower() or "authentication" in end.reason.lower()
+    named = "pull-secrets: [ours]\n"
+    report = start(text, executor=engine, extra=named).wait(60)
+    assert report.ends["a"].end is End.COMPLETED, report.ends
+    assert report.images["a"] == f"127.0.0.1:{registry.port}/ours/op@{digest}"
+    # What is here is not pulled again, unless that is asked for: then a moved tag is seen.
+    other = registry.add("ours/op:1", archive(shell() | {"/new": "x"}), {"Env": ["PATH=/bin"]})
+    assert start(text, executor=engine, extra=named).wait(60).images["a"].endswith(digest)
+    always = ContainerExecutor(settings.model_copy(update={"pull": "always"}))
+    assert start(text, executor=always, extra=named).wait(60).images["a"].endswith(other)
+    # A digest in the definition holds, whatever the tag says now, and is not pulled again.
+    registry.manifests.clear()
+    pinned = pull_step(registry, f"ours/op@{digest}")
+    report = start(pinned, executor=always, extra=named).wait(60)
+    assert report.ends["a"].end is End.COMPLETED, report.ends
+    assert report.images["a"].endswith(f"ours/op@{digest}")
+    assert registry.manifests == []
+    wrong = pull_step(registry, f"ours/op@sha256:{'0' * 64}")
+    end = start(wrong, executor=engine, extra=named).wait(60).ends["a"]
     assert end.end is End.IMAGE_MISSING
-    assert "localhost/test/nothere:1 cannot be pulled" in end.reason
+    assert "0000" in end.reason
+    assert "manifest unknown" in end.reason
+
+
+def test_image_that_is_missing_is_named_before_anything_starts(start, podman):
     never = ContainerExecutor(ContainerSettings(socket=podman.socket, pull="never"))
     job = start(step("first", "true") + step("a", "true", image="nothere"), executor=never)
     report = job.wait(60)
@@ -230,19 +263,7 @@ def test_image_that_is_missing_is_named(run, podman, start, monkeypatch):
     assert "never" in report.ends["a"].reason
 
 
-def test_image_is_pinned_by_its_digest(run, podman):
-    digest = podman.api.inspect_image("localhost/test/sh:1")["RepoDigests"][0]
-    text = step("a", "echo > /output/x").replace("localhost/test/sh", digest)
-    report = run(text).wait(60)
-    assert report.ends["a"].end is End.COMPLETED, report.ends
-    assert report.images["a"] == digest
-    wrong = digest[:-8] + "00000000"
-    end = run(text.replace(digest, wrong)).wait(60).ends["a"]
-    assert end.end is End.IMAGE_MISSING
-    assert wrong in end.reason
-
-
-def test_unknown_pull_secret_is_named_before_anything_starts(run, tmp_path, podman):
+def test_unknown_pull_secret_is_named_before_anything_starts(run):
     job = run(step("a", "true"), extra="pull-secrets: [ours]\n")
     end = job.wait(60).ends["a"]
     assert end.end is End.IMAGE_MISSING

@@ -140,8 +140,11 @@ def _ldd(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def running_podman() -> Iterator[Podman]:
-    """A Podman with storage of its own; every container and image of it is gone afterwards."""
+def running_podman(*registries: int) -> Iterator[Podman]:
+    """A Podman with storage of its own; every container and image of it is gone afterwards.
+
+    ``registries``: loopback ports of registries without TLS.
+    """
     podman = program("podman")
     program("runc")
     if os.geteuid() != 0:
@@ -149,7 +152,14 @@ def running_podman() -> Iterator[Podman]:
     # Not below pytest's folder: paths of sockets are short, and storage holds mounts.
     root = Path(tempfile.mkdtemp(prefix="gateway-podman-"))
     (root / "containers.conf").write_text(_CONF.format(root=root))
-    environ = {"CONTAINERS_CONF": str(root / "containers.conf"), "REGISTRIES_CONFIG": "/dev/null"}
+    open_ones = "".join(
+        f'[[registry]]\nlocation = "127.0.0.1:{port}"\ninsecure = true\n' for port in registries
+    )
+    (root / "registries.conf").write_text(open_ones)
+    environ = {
+        "CONTAINERS_CONF": str(root / "containers.conf"),
+        "CONTAINERS_REGISTRIES_CONF": str(root / "registries.conf"),
+    }
     socket = root / "s.sock"
     base = [podman, "--root", str(root / "storage"), "--runroot", str(root / "run")]
     command = [*base, "system", "service", "-t", "0", f"unix://{socket}"]
