@@ -24,12 +24,20 @@ reroute = group("Evaluate the rules again.")
 delete = group("Delete the files of a payload, or take a pipeline out of use.")
 
 
-def _act(ctx: typer.Context, path: str, said: str, as_json: bool, *, method: str = "POST") -> None:
+def _act(
+    ctx: typer.Context,
+    path: str,
+    said: str,
+    as_json: bool,
+    *,
+    method: str = "POST",
+    params: dict[str, str | None] | None = None,
+) -> None:
     from gateway.cli import show
     from gateway.cli.client import Client
 
     with Client.of(ctx.obj) as client:
-        found = client.act(method, f"/api/v1/{path}")
+        found = client.act(method, f"/api/v1/{path}", params)
     if as_json:
         show.as_json(found)
         return
@@ -81,14 +89,29 @@ def cancel_job(
 
 
 @rerun.command("job")
-def rerun_job(ctx: typer.Context, identifier: Identifier, as_json: Json = False) -> None:
+def rerun_job(
+    ctx: typer.Context,
+    identifier: Identifier,
+    operator: Annotated[
+        str | None,
+        typer.Option("--from", metavar="OPERATOR", help="Begin here, on what the others left."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Queue another attempt of a stopped job; what it registered before is discarded.
 
     \b
-    Example:
+    Examples:
       gateway rerun job JOB
+      gateway rerun job JOB --from segment
     """
-    _act(ctx, _path("jobs", identifier, "rerun"), "queued again", as_json)
+    _act(
+        ctx,
+        _path("jobs", identifier, "rerun"),
+        "queued again",
+        as_json,
+        params={"operator": operator},
+    )
 
 
 @retry.command("result")

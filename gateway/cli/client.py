@@ -62,9 +62,9 @@ class Client:
         """The JSON at ``path``; parameters that are None are left out."""
         return self._call("GET", path, params).json()
 
-    def act(self, method: str, path: str) -> Any:
+    def act(self, method: str, path: str, params: Params | None = None) -> Any:
         """Do something; returns the record as it is afterwards."""
-        return self._call(method, path, None).json()
+        return self._call(method, path, params).json()
 
     @contextmanager
     def stream(self, path: str, params: Params) -> Iterator[Iterator[bytes]]:

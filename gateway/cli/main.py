@@ -25,6 +25,7 @@ from gateway.cli import (
     moving,
     platform,
     querying,
+    scheduling,
     serving,
     starting,
 )
@@ -112,6 +113,10 @@ for _name, _group in (
     ("logs", logs.app),
     ("cancel", acting.cancel),
     ("rerun", acting.rerun),
+    ("prioritise", scheduling.prioritise),
+    ("pause", scheduling.pause),
+    ("drain", scheduling.drain),
+    ("resume", scheduling.resume),
     ("load", load.app),
     ("retry", acting.retry),
     ("release", acting.release),

@@ -19,14 +19,13 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from gateway.database.schema import jobs, scheduling, scheduling_holds
+from gateway.database.schema import jobs, pipelines, scheduling, scheduling_holds
 from gateway.errors import Refused
 from gateway.events.record import Kind, record
 from gateway.jobs.creation import PRIORITIES, priority_of
 from gateway.jobs.shares import History
 from gateway.jobs.states import State
 from gateway.jobs.transitions import Job, load
-from gateway.pipelines import registry as pipelines
 
 EVERYTHING = ""
 """Name under which the whole queue is held."""
@@ -51,7 +50,7 @@ class Hold:
 
 
 Holds = Mapping[str, Hold]
-"""By pipeline; :data:`EVERYTHING` for the whole queue."""
+"""By pipeline, in small letters; :data:`EVERYTHING` for the whole queue."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +113,7 @@ def hold(connection: Connection, mode: Mode, pipeline: str | None = None) -> Non
 
 def resume(connection: Connection, pipeline: str | None = None) -> None:
     """Take back a pause or drain; :class:`Refused` when there is none of that name."""
-    name = EVERYTHING if pipeline is None else pipeline
+    name = EVERYTHING if pipeline is None else pipeline.lower()
     gone = connection.execute(
         sa.delete(scheduling_holds).where(scheduling_holds.c.pipeline == name)
     )
@@ -177,6 +176,10 @@ def overview(connection: Connection) -> dict[str, Any]:
 def _known(connection: Connection, pipeline: str | None) -> str:
     if pipeline is None:
         return EVERYTHING
-    if pipelines.latest(connection, pipeline) is None:
+    name = pipeline.lower()
+    query = sa.select(pipelines.c.id).where(
+        sa.func.lower(pipelines.c.name) == name, pipelines.c.removed_at.is_(None)
+    )
+    if connection.execute(query).first() is None:
         raise Refused(f"there is no pipeline {pipeline!r}")
-    return pipeline
+    return name

@@ -23,6 +23,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from gateway.config.settings import JobSettings
 from gateway.jobs.backlog import Backlog, Bunches, Waiting
 from gateway.jobs.ledger import EPSILON, Capacity, Need, fits, set_aside
 from gateway.jobs.shares import History, Shares
@@ -80,6 +81,20 @@ class Rules:
 
     weights: Mapping[int, float] = field(default_factory=lambda: WEIGHTS)
     limits: Limits = Limits()
+
+    @classmethod
+    def of_settings(cls, settings: JobSettings) -> Rules:
+        """The rules of ``jobs:`` in the settings."""
+        weights, limits = settings.weights, settings.limits
+        return cls(
+            {3: weights.higher, 2: weights.normal, 1: weights.lower},
+            Limits(
+                {name.lower(): most for name, most in limits.pipelines.items()},
+                limits.applications,
+                limits.each_pipeline,
+                limits.each_application,
+            ),
+        )
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,9 @@ from gateway.jobs.states import State
 WINDOW = 16
 """Jobs of a bunch that are looked at in one turn; of IMMEDIATE ones all."""
 
+# Names of pipelines count in any case of letters.
+_name = sa.func.lower(pipelines.c.name)
+
 HELD = sa.exists().where(
     payloads.c.id == jobs.c.received_payload_id,
     payloads.c.conflict,
@@ -63,12 +66,12 @@ def _waiting(connection: Connection, held: Holds, grace: float, now: float) -> l
             jobs.c.memory_mb,
             jobs.c.gpus,
             jobs.c.called_ae,
-            pipelines.c.name,
+            _name.label("pipeline"),
             jobs.c.timeout_seconds,
             jobs.c.queued_at,
             sa.func.row_number()
             .over(
-                partition_by=(jobs.c.priority, jobs.c.called_ae, pipelines.c.name),
+                partition_by=(jobs.c.priority, jobs.c.called_ae, _name),
                 order_by=(jobs.c.queued_at, jobs.c.id),
             )
             .label("place"),
@@ -94,7 +97,7 @@ def _waiting(connection: Connection, held: Holds, grace: float, now: float) -> l
             row.priority,
             Need(row.cpu, row.memory_mb, row.gpus),
             row.called_ae or "",
-            row.name,
+            row.pipeline,
             row.timeout_seconds + grace,
             row.queued_at,
         )
@@ -109,15 +112,15 @@ def _kept_back(held: Holds) -> list[sa.ColumnElement[bool]]:
         if name == EVERYTHING:
             conditions.append(queued_before)
         elif hold.mode is Mode.PAUSED:
-            conditions.append(pipelines.c.name != name)
+            conditions.append(_name != name)
         else:
-            conditions.append(sa.or_(pipelines.c.name != name, queued_before))
+            conditions.append(sa.or_(_name != name, queued_before))
     return conditions
 
 
 def _running(connection: Connection, node: str, grace: float) -> list[Held]:
     rows = connection.execute(
-        sa.select(jobs, pipelines.c.name.label("pipeline"))
+        sa.select(jobs, _name.label("pipeline"))
         .join(pipelines, pipelines.c.id == jobs.c.pipeline_id)
         .where(jobs.c.state == State.RUNNING.value)
     )

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 from sqlalchemy.engine import Connection
 
 from gateway.events.wake import Topic
-from gateway.web import details
+from gateway.jobs import controls
+from gateway.jobs.rerun import rerun
+from gateway.web import details, scheduling
 from gateway.web.api import Text, describe
 from gateway.web.problems import NotFound
 from gateway.web.services import Action, Given, Services
@@ -21,7 +23,10 @@ MAX_LOG_BYTES = 64 * 1024 * 1024
 _MAX_OFFSET = 1 << 53
 _BLOCK = 256 * 1024
 
+Priority = Literal["lower", "normal", "higher", "immediate"]
+
 router = APIRouter(prefix="/api/v1", tags=["actions"])
+router.include_router(scheduling.router)
 
 _Read = Callable[[Connection, str], dict[str, Any] | None]
 
@@ -44,9 +49,34 @@ def cancel_job(services: Given, job_id: str) -> dict[str, Any]:
 
 
 @router.post("/jobs/{job_id}/rerun")
-def rerun_job(services: Given, job_id: str) -> dict[str, Any]:
+def rerun_job(
+    services: Given,
+    job_id: str,
+    operator: Annotated[
+        str | None,
+        Query(min_length=1, max_length=255, description="begin here, on what the others left"),
+    ] = None,
+) -> dict[str, Any]:
     """Run a stopped job again; what it registered before is discarded."""
-    return _act(services, services.actions.rerun_job, details.job, "job", job_id)
+    if operator is None:
+        return _act(services, services.actions.rerun_job, details.job, "job", job_id)
+
+    def begin(identifier: str) -> None:
+        with services.database.begin() as connection:
+            rerun(connection, identifier, operator)
+
+    return _act(services, begin, details.job, "job", job_id)
+
+
+@router.post("/jobs/{job_id}/prioritise")
+def prioritise_job(services: Given, job_id: str, priority: Priority) -> dict[str, Any]:
+    """Give a waiting job another priority; its time in the queue stays."""
+
+    def change(identifier: str) -> None:
+        with services.database.begin() as connection:
+            controls.prioritise(connection, identifier, priority)
+
+    return _act(services, change, details.job, "job", job_id)
 
 
 @router.post("/results/{result_id}/retry")
