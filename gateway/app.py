@@ -28,6 +28,7 @@ from gateway.delivery.dicom_agent import DicomAgent
 from gateway.delivery.folder_agent import FolderAgent
 from gateway.delivery.worker import DeliveryWorker
 from gateway.dicom.receivers import Receivers, how_many
+from gateway.errors import Refused
 from gateway.events.lease import Lease
 from gateway.events.mqtt import Publisher, discard_waiting
 from gateway.events.record import Kind, record
@@ -93,8 +94,7 @@ class Gateway:
         self.folders = Folders(settings.data_dir.resolve())
         self.folders.create()
         self.leases = [Lease(self.folders.root, name) for name in self.roles]
-        for lease in self.leases:
-            lease.acquire()
+        self.replica = self._lead()
         self.database = Database(settings.database.url or sqlite_url(self.folders.database))
         self.database.create()
         self.wakeups = Wakeups()
@@ -107,6 +107,22 @@ class Gateway:
             Threaded("ae-config", _Watch(self.ae_config)),
         ]
         self._build()
+
+    def _lead(self) -> bool:
+        """Take the roles' locks; True for a further scheduler, which on PostgreSQL may be one.
+
+        It only runs jobs: routing and retention are the first one's.
+        """
+        url = self.settings.database.url
+        for lease in self.leases:
+            try:
+                lease.acquire()
+            except Refused:
+                if self.roles != ("scheduler",) or not (url or "").startswith("postgresql"):
+                    raise
+                log.info("a further scheduler: it runs jobs, another process routes and tidies")
+                return True
+        return False
 
     def _build(self) -> None:
         """Build the parts of this process's roles, in the order they start."""
@@ -129,6 +145,8 @@ class Gateway:
             self._delivery()
         if "scheduler" in self.roles:
             self._scheduler()
+        if "scheduler" in self.roles and not self.replica:
+            self._router()
             self._work("retention", retention)
         if "scp" in self.roles:
             self._scp()
@@ -210,14 +228,13 @@ class Gateway:
             health.Condition.DEGRADED if loaded.faults else health.Condition.OK,
             {"faults": [str(fault) for fault in loaded.faults]},
         )
-        capacity = self._capacity()
         executor = self._executor()
         self._checks["executor"] = health.executor(executor.name, executor.check)
         scheduler = Scheduler(
             database=self.database,
             wakeups=self.wakeups,
             executor=executor,
-            capacity=capacity,
+            capacity=self._capacity(),
             files=PayloadFiles(self.folders.root),
             logs=Logs(self.folders.root),
             known_destinations=lambda name: self.ae_config.current.destination(name) is not None,
@@ -226,9 +243,11 @@ class Gateway:
         )
         scheduler.recover()
         self._work("scheduler", scheduler)
+
+    def _router(self) -> None:
         engine = Engine()
         self._parts.append(Ending(engine.close))
-        jobs = self._job_creation(capacity)
+        jobs = self._job_creation(self._capacity())
         router = Router(
             self.database,
             self.wakeups,

@@ -91,7 +91,7 @@ class Admission:
         with self._database.begin() as connection:
             if ruling(connection, lock=True).version != seen.ruling.version:
                 return []
-            if holds(connection) != seen.holds:
+            if holds(connection) != seen.holds or not self._presence.confirmed(connection):
                 return []
             for start in decided.starts:
                 try:

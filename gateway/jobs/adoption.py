@@ -45,9 +45,6 @@ class Adoption:
         orphans = [job for job in rows if gone(job.owner)]
         given_up = [job for job in orphans if self._reaped(job) and self._give_up(job)]
         self._settled = len(given_up) == len(orphans)
-        if orphans and self._settled:
-            with self._database.begin() as connection:
-                self._presence.tidy(connection)
         return bool(given_up)
 
     def _reaped(self, job: Row[tuple[object, ...]]) -> bool:

@@ -83,11 +83,20 @@ class Presence:
         """True while nobody may take this scheduler for dead."""
         return time.monotonic() < self._valid_until
 
+    def confirmed(self, connection: Connection) -> bool:
+        """True while no other has taken this scheduler for dead; nobody can until the end."""
+        if self.alone:
+            return True
+        query = sa.select(schedulers.c.id).where(schedulers.c.id == self.id).with_for_update()
+        return self.valid() and connection.execute(query).first() is not None
+
     def beat(self, lost: Callable[[], None]) -> None:
         """Renew until :meth:`end` or :meth:`leave`; ``lost`` is called when the lease is over."""
         while not self._ended.wait(self._lease.seconds / 3):
             try:
                 self._renew()
+                with self._database.begin() as connection:
+                    self.tidy(connection)
             except SQLAlchemyError as error:
                 log.warning("the scheduler's lease was not renewed: %s", first_line(error))
             if not self.valid():

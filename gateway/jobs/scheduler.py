@@ -125,6 +125,7 @@ class Scheduler:
         """Give up the attempts that died with the last process; their jobs wait for the next."""
         with self._database.begin() as connection:
             controls.prepare(connection)
+            self._presence.tidy(connection)
         self._presence.join()
         if not self._presence.alone:
             self._heart.start()
