@@ -114,7 +114,8 @@ def start(tmp_path: Path) -> Iterator[Start]:
         base = folder or tmp_path / job_id
         scan = base / "input" / "dcm" / "p" / "st" / "se"
         scan.mkdir(parents=True, exist_ok=True)
-        (scan / "1.2.3.dcm").write_bytes(b"image")
+        if not any(scan.iterdir()):
+            (scan / "1.2.3.dcm").write_bytes(b"image")
         run = JobRun(
             job_id=job_id,
             attempt=attempt,

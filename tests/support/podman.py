@@ -120,7 +120,9 @@ def python() -> dict[str, bytes | str | Path]:
     files |= {f"/usr/local/bin/{name}": binary, f"/usr/local/lib/{name}": library}
     package = Path(pydicom.__file__).parent
     packages = f"/usr/local/lib/{name}/packages"
-    files |= {f"{packages}/pydicom": package, "/usr/local/bin/python": f"->{name}"}
+    (told,) = package.parent.glob("pydicom-*.dist-info")
+    files |= {f"{packages}/pydicom": package, f"{packages}/{told.name}": told}
+    files |= {"/usr/local/bin/python": f"->{name}"}
     typing = package.parent / "typing_extensions.py"
     return shell() | files | {f"{packages}/typing_extensions.py": typing}
 

@@ -34,7 +34,8 @@ _TAGS = (
     "PatientID", "AccessionNumber",
 )  # fmt: skip
 _UID = frozenset("0123456789.")
-_MOST_RESULT = 1 << 20
+_MOST_RESULT = 64 << 10
+"""Longest text of ``result.json`` that is looked at."""
 
 
 @dataclass(frozen=True)
@@ -113,10 +114,22 @@ def _clear(folder: Path) -> None:
 
 
 def _finish(folder: Path, written: Path) -> tuple[str, ...]:
-    """Remove the links; tell of wishes in ``result.json`` that rules decide on here."""
+    """Remove the links, and take ``result.json`` out of the output and into the log.
+
+    It is no image, and whatever lies in an output may be sent to a PACS.  It stays where it is the
+    module's only output.
+    """
     _clear(folder)
-    names = sorted(key for key in _result(written) if key in _WISHES)
-    return tuple(f"{RESULT}: {_WISHES[name]}" for name in names)
+    text = _result(written)
+    if text is None:
+        return ()
+    if any(entry.name not in (RESULT, TASK) for entry in written.iterdir()):
+        (written / RESULT).unlink()
+    wishes = sorted(_WISHES.keys() & _object(text).keys())
+    return (
+        f"{RESULT}: {' '.join(text.split())}",
+        *(f"{RESULT}: {_WISHES[wish]}" for wish in wishes),
+    )
 
 
 def _staging(job: JobRun, operator: Operator) -> Path:
@@ -152,12 +165,13 @@ def _link(source: Path, folder: Path) -> pydicom.Dataset | None:
     return ds
 
 
-def _result(folder: Path) -> Mapping[str, Any]:
+def _result(folder: Path) -> str | None:
+    """The text of a plain file of that name, cut at a limit."""
     path = folder / RESULT
-    if not path.is_file() or path.is_symlink():
-        return {}
+    if path.is_symlink() or not path.is_file():
+        return None
     with path.open(errors="replace") as file:
-        return _object(file.read(_MOST_RESULT))
+        return file.read(_MOST_RESULT)
 
 
 def _object(text: str) -> dict[str, Any]:
