@@ -89,6 +89,14 @@ def explain(operator: Operator, end: OperatorEnd) -> str:
     return f"operator {operator.name}: {end.reason}"
 
 
+def _may_pass(end: OperatorEnd, operator: Operator | None) -> bool:
+    """True for a fault that another attempt may not meet."""
+    codes = None if operator is None else operator.retry_exit_codes
+    if end.end is End.EXIT_CODE and codes is not None:
+        return end.exit_code in codes
+    return end.end in WORTH_RETRYING
+
+
 def _of_fault(definition: Definition, fault: Fault, retries: int) -> Verdict:
     end = fault.end
     operator = None if fault.operator is None else definition.operator(fault.operator)
@@ -98,6 +106,6 @@ def _of_fault(definition: Definition, fault: Fault, retries: int) -> Verdict:
             return Verdict(JobEvent.RETRY, reason, end.exit_code)
         return Verdict(JobEvent.EVICT, f"{reason}; given up after {retries} retries", end.exit_code)
     allowed = max(definition.retries, operator.retries if operator else 0)
-    if end.end in WORTH_RETRYING and retries < allowed:
+    if retries < allowed and _may_pass(end, operator):
         return Verdict(JobEvent.RETRY, reason, end.exit_code)
     return Verdict(JobEvent.FAULT, reason, end.exit_code)

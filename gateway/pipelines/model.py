@@ -121,6 +121,8 @@ class Operator:
     """``x-gateway: {network}``: without it there is none."""
     retries: int = 0
     """``x-gateway: {retries}`` of this operator's transient faults."""
+    retry_exit_codes: frozenset[int] | None = None
+    """``x-gateway: {retry-exit-codes}``: the others are permanent; None = none is."""
     labels: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -116,6 +116,7 @@ def _operator(
 ) -> model.Operator:
     own = shape.x_gateway
     network = pipeline.network if own.network is None else own.network
+    codes = pipeline.retry_exit_codes if own.retry_exit_codes is None else own.retry_exit_codes
     container = shape.container
     folders = [i for i in shape.input if i.path is not None]
     return model.Operator(
@@ -141,6 +142,7 @@ def _operator(
         services=tuple(_service(s) for s in shape.services),
         network=bool(network),
         retries=own.retries,
+        retry_exit_codes=None if codes is None else frozenset(codes),
         labels=dict(own.labels),
     )
 

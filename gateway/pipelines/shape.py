@@ -38,6 +38,7 @@ Command = Annotated[list[Text], Field(max_length=1000)]
 Parameters = Annotated[dict[VariableName, Text], Field(max_length=1000)]
 Shape = Annotated[list[Dimension], Field(min_length=1, max_length=MAX_DIMENSIONS)]
 Retries = Annotated[int, number(), Field(ge=0, le=10), whole(0, 10)]
+ExitCode = Annotated[int, number(), Field(ge=1, le=255), whole(1, 255)]
 
 
 class RequestsShape(Settings):
@@ -181,6 +182,8 @@ class ExtraShape(Settings):
 
     retries: Retries = 0
     """Further attempts after a fault that may pass by itself."""
+    retry_exit_codes: Annotated[list[ExitCode], Field(max_length=255)] | None = None
+    """Exit codes that ``retries`` tries again; absent = as the pipeline says, else every one."""
     network: bool | None = None
     """Whether operators may use the network; absent = as the pipeline says, else no."""
     labels: Labels = Field(default_factory=dict)

@@ -285,3 +285,19 @@ def test_a_job_of_a_payload_in_conflict_waits_for_a_person(world: World) -> None
         with world.database.begin() as connection:
             connection.execute(flag.values(conflict_released=True))
         assert world.settle(held) == ["STOPPED/HEALTHY"]
+
+
+def test_a_definition_may_say_which_exit_codes_are_transient(world: World) -> None:
+    policy = {"x-gateway": {"retries": 2, "retry-exit-codes": [9]}}
+    world.pipeline(
+        "transient", writing("test -e ../../seen || { touch ../../seen; exit 9; }"), **policy
+    )
+    world.pipeline("permanent", writing("exit 8"), **policy)
+    own = {"x-gateway": {"retry-exit-codes": [8]}}
+    world.pipeline("own", writing("exit 8", **own), **policy)
+    names = ("transient", "permanent", "own")
+    with world.scheduling():
+        jobs = [world.create(name, world.received()) for name in names]
+        ends = world.settle(*jobs)
+    assert ends == ["STOPPED/HEALTHY", "STOPPED/FAULTED", "STOPPED/FAULTED"]
+    assert [world.job(job_id).attempt for job_id in jobs] == [2, 1, 3]
