@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -334,6 +335,31 @@ def test_next_attempt_starts_only_when_nothing_of_the_last_runs(run, start, engi
     )
     assert second.wait(60).ends["a"].end is End.COMPLETED
     assert first.wait(60).ends["a"].end is not End.COMPLETED
+
+
+def test_engine_that_goes_away_and_comes_back_loses_no_job(run, podman):
+    script = "echo up; while [ ! -e /output/go ]; do sleep 0.1; done; sleep 4; echo end"
+    job = run(step("a", script))
+    until(lambda: "up" in job.log("a"))
+    podman.kill()
+    (job.output("a") / "go").touch()
+    podman.start()
+    report = job.wait(60)
+    assert report.ends["a"].end is End.COMPLETED, report.ends
+    assert job.log("a").startswith("up\n")
+    assert job.log("a").endswith("lines may be missing here\nend\n")
+
+
+def test_disk_that_is_full_is_named(run, tmp_path):
+    (disk := tmp_path / "disk").mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(disk)], check=True)
+    try:
+        script = "dd if=/dev/zero of=/output/x bs=1M count=20"
+        end = run(step("a", script), folder=disk / "payload").wait(60).ends["a"]
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+    assert end.end is End.EXIT_CODE
+    assert "the disk that holds its outputs is full" in end.reason
 
 
 def test_engine_that_is_away_is_told_and_makes_jobs_lost(start, tmp_path):

@@ -45,13 +45,27 @@ _APPLETS = (
 
 @dataclass
 class Podman:
-    """A running service; ``api`` is the way the tests themselves look at it."""
+    """A service; ``api`` is the way the tests themselves look at it."""
 
     socket: Path
     root: Path
+    command: Sequence[str]
     environ: Mapping[str, str]
-    process: subprocess.Popen[bytes]
-    api: docker.APIClient
+    stack: contextlib.ExitStack
+
+    def start(self) -> None:
+        """Start the service; what ran before runs still."""
+        log = self.root / "log"
+        self.process = self.stack.enter_context(running(self.command, log, self.environ))
+        self.api = _connect(self.socket)
+        self.stack.callback(self.api.close)
+
+    def kill(self) -> None:
+        """End the service at once; containers go on without it."""
+        self.api.close()
+        self.process.kill()
+        self.process.wait(10)
+        self.socket.unlink(missing_ok=True)
 
     def containers(self, **labels: str) -> list[dict[str, Any]]:
         """Containers with these labels of ours, running or not."""
@@ -166,12 +180,10 @@ def running_podman(*registries: int) -> Iterator[Podman]:
     base = [podman, "--root", str(root / "storage"), "--runroot", str(root / "run")]
     command = [*base, "system", "service", "-t", "0", f"unix://{socket}"]
     try:
-        with running(command, root / "log", environ) as process:
-            api = _connect(socket)
-            try:
-                yield Podman(socket, root, environ, process, api)
-            finally:
-                api.close()
+        with contextlib.ExitStack() as stack:
+            service = Podman(socket, root, command, environ, stack)
+            service.start()
+            yield service
     finally:
         _clear([*base, "rm", "-fa", "-t", "0"], environ)
         _clear([*base, "rmi", "-fa"], environ)

@@ -6,6 +6,7 @@ Sessions are short-lived, one thread each: the SDK's client is not made for seve
 from __future__ import annotations
 
 import os
+import socket
 import stat
 import threading
 from collections.abc import Iterator, Mapping
@@ -123,9 +124,11 @@ class Api:
     @contextmanager
     def _open(self, version: str, timeout: float | None) -> Iterator[docker.APIClient]:
         client = None
+        path = self.socket
         try:
+            _knock(path)
             client = docker.APIClient(
-                base_url=f"unix://{self.socket}",
+                base_url=f"unix://{path}",
                 version=version,
                 timeout=timeout,  # type: ignore[arg-type]
             )
@@ -139,6 +142,13 @@ class Api:
         finally:
             if client is not None:
                 client.close()
+
+
+def _knock(path: Path) -> None:
+    """OSError when nobody listens: the SDK would leave its socket open then."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(CONNECT_SECONDS)
+        probe.connect(str(path))
 
 
 def words(error: Exception) -> str:

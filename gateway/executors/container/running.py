@@ -61,7 +61,7 @@ def execute(api: Api, plan: Plan, guard: Guard, started: Callable[[float], None]
             attached = Attached(api.socket, api.facts().version, container)
         except RefusedError as error:
             return _not_executed(error, guard.log)
-        with _copying(attached, guard.log):
+        with _copying(api, container, attached, guard.log):
             if guard.stop.is_set:
                 return Outcome(_KILLED, ran=False, stopped=True, out_of_memory=False)
             try:
@@ -152,25 +152,54 @@ def _as_shell(outcome: Outcome, plan: Plan, sink: LogFile) -> Outcome:
 
 
 @contextlib.contextmanager
-def _copying(attached: Attached, sink: LogFile) -> Iterator[None]:
+def _copying(api: Api, container: str, attached: Attached, sink: LogFile) -> Iterator[None]:
     """Copy what the container writes into its log, until it ends."""
-
-    def copy() -> None:
-        while data := attached.read():
-            sink.write(data)
-
-    thread = threading.Thread(target=copy, name="container-log", daemon=True)
-    thread.start()
-    begun = False
+    copy = _Copy(api, container, attached, sink)
     try:
         yield
-        begun = True
-    finally:
-        if begun:
-            thread.join(_DRAIN_SECONDS)
-        attached.interrupt()
-        thread.join()
-        attached.close()
+    except BaseException:
+        copy.end(0)
+        raise
+    copy.end(_DRAIN_SECONDS)
+
+
+class _Copy:
+    """The thread that copies; it attaches anew when an engine was away."""
+
+    def __init__(self, api: Api, container: str, attached: Attached, sink: LogFile) -> None:
+        self._api = api
+        self._container = container
+        self._attached = attached
+        self._sink = sink
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="container-log", daemon=True)
+        self._thread.start()
+
+    def end(self, patience: float) -> None:
+        """The container ended: take what is still on its way, ``patience`` seconds at most."""
+        self._over.set()
+        self._thread.join(patience)
+        self._attached.interrupt()
+        self._thread.join()
+        self._attached.close()
+
+    def _run(self) -> None:
+        while True:
+            while data := self._attached.read():
+                self._sink.write(data)
+            if self._over.wait(_AGAIN_SECONDS):
+                return
+            self._again()
+
+    def _again(self) -> None:
+        try:
+            attached = Attached(self._api.socket, self._api.facts().version, self._container)
+        except EngineError as error:
+            log.debug("the output of a container cannot be had yet: %s", error)
+            return
+        self._sink.write(b"\n[gateway] the engine was away; lines may be missing here\n")
+        self._attached.close()
+        self._attached = attached
 
 
 class _Wait:
