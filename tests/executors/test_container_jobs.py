@@ -85,8 +85,10 @@ def test_outputs_flow_downstream_and_the_image_is_recorded(run, podman):
     assert (job.output("two") / "z").read_text() == "2\nimage"
     assert results_file(job.run.folder, job.run.definition.operator("two")).is_file()
     assert report.stopped["one"] <= report.started["two"]
-    digests = podman.api.inspect_image("localhost/test/sh:1")["RepoDigests"]
-    assert report.images == dict.fromkeys(("one", "two"), digests[0])
+    told = podman.api.inspect_image("localhost/test/sh:1")
+    # Docker has no digest for an image that never was in a registry.
+    digest = [*told["RepoDigests"], told["Id"]][0]
+    assert report.images == dict.fromkeys(("one", "two"), digest)
 
 
 def test_operator_is_nobody_and_sees_only_its_own(run):
@@ -231,7 +233,7 @@ def test_image_is_pulled_with_the_secret_of_the_definition(run, start, podman, r
     text = pull_step(registry, "ours/op")
     end = start(text, executor=engine).wait(60).ends["a"]
     assert end.end is End.IMAGE_MISSING, "nobody pulls without the password"
-    assert "unauthorized" in end.reason.lower() or "authentication" in end.reason.lower()
+    assert "auth" in end.reason.lower()
     named = "pull-secrets: [ours]\n"
     report = start(text, executor=engine, extra=named).wait(60)
     assert report.ends["a"].end is End.COMPLETED, report.ends

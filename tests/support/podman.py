@@ -80,7 +80,7 @@ class Podman:
         full = f"localhost/test/{name}"
         repository, _, tag = full.partition(":")
         told = self.api.import_image_from_data(archive(files), changes=list(changes))
-        self.api.tag(json.loads(told)["id"], repository, tag)
+        self.api.tag(json.loads(told.splitlines()[-1])["status"], repository, tag)
         return full
 
 

@@ -179,8 +179,10 @@ class _Copy:
         """The container ended: take what is still on its way, ``patience`` seconds at most."""
         self._over.set()
         self._thread.join(patience)
-        self._attached.interrupt()
-        self._thread.join()
+        while self._thread.is_alive():
+            # Again and again: the thread may just have attached anew.
+            self._attached.interrupt()
+            self._thread.join(_AGAIN_SECONDS)
         self._attached.close()
 
     def _run(self) -> None:
