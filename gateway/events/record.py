@@ -75,17 +75,19 @@ def record(
     at: float | None = None,
 ) -> None:
     """Insert one event; it becomes visible when the caller's transaction commits."""
+    # As parameters, not as values of the statement: it is compiled once for all events.
     connection.execute(
-        sa.insert(events).values(
-            id=new_id(),
-            time=time.time() if at is None else at,
-            kind=kind.value,
-            correlation_id=correlation_id,
-            association_id=association_id,
-            payload_id=payload_id,
-            job_id=job_id,
-            result_id=result_id,
-            data=dict(data or {}),
-            published=False,
-        )
+        sa.insert(events),
+        {
+            "id": new_id(),
+            "time": time.time() if at is None else at,
+            "kind": kind.value,
+            "correlation_id": correlation_id,
+            "association_id": association_id,
+            "payload_id": payload_id,
+            "job_id": job_id,
+            "result_id": result_id,
+            "data": dict(data or {}),
+            "published": False,
+        },
     )

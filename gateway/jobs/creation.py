@@ -174,7 +174,7 @@ class JobCreation:
     ) -> str:
         try:
             with connection.begin_nested():
-                connection.execute(sa.insert(jobs).values(**values))
+                connection.execute(sa.insert(jobs), dict(values))
         except sa.exc.IntegrityError:
             # Another process carried out the same decision in the meantime.
             existing = self._existing(connection, new)

@@ -47,6 +47,8 @@ log = logging.getLogger(__name__)
 
 
 _RULES = Rules()
+_REST = 3.0
+"""Between two looks at the queue, as a multiple of what the first one took."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,7 @@ class Scheduler:
         self._known_destinations = known_destinations
         self._tempo = tempo
         self._attempts: dict[str, Attempt] = {}
+        self._look_at = 0.0
         self._ended: queue.SimpleQueue[Attempt] = queue.SimpleQueue()
         self._unrecorded: list[Attempt] = []
         self._stopping = threading.Event()
@@ -165,6 +168,8 @@ class Scheduler:
     def _sleep(self) -> float:
         now = time.monotonic()
         waits = [a.deadline - now for a in self._attempts.values() if not a.stopping()]
+        if self._look_at > now:
+            waits.append(self._look_at - now)
         return max(0.0, min([self._tempo.poll, *waits]))
 
     # --- among other schedulers --------------------------------------------------------------
@@ -295,9 +300,14 @@ class Scheduler:
 
     def _admit(self) -> bool:
         """Start what may start of the jobs now waiting; True when there may be more."""
-        if not self._presence.valid():
+        begin = time.monotonic()
+        if begin < self._look_at or not self._presence.valid():
             return False
         attempts, more = self._admission.turn()
+        if not more:
+            # A flood of submissions must not make this thread read a long queue all the time.
+            end = time.monotonic()
+            self._look_at = end + _REST * (end - begin)
         for attempt in attempts:
             self._attempts[attempt.job.id] = attempt
             self._launcher.launch(attempt)

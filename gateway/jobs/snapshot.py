@@ -19,7 +19,7 @@ from gateway.jobs.decision import IMMEDIATE, Held
 from gateway.jobs.ledger import Need
 from gateway.jobs.states import State
 
-WINDOW = 16
+WINDOW = 8
 """Jobs of a bunch that are looked at in one turn; of IMMEDIATE ones all."""
 
 # Names of pipelines count in any case of letters.
