@@ -266,6 +266,13 @@ def test_image_that_is_missing_is_named_before_anything_starts(start, podman):
     assert "never" in report.ends["a"].reason
 
 
+def test_engine_that_gives_no_gpus_is_named_before_anything_starts(run, engine):
+    if engine._engine.api.facts().gives_gpus:
+        pytest.skip("this engine gives GPUs")
+    end = run(step("a", "true", extra="  requests: {gpu: 1}\n"), gpus=(0,)).wait(60).ends["a"]
+    assert "no GPU" in end.reason
+
+
 def test_unknown_pull_secret_is_named_before_anything_starts(run):
     job = run(step("a", "true"), extra="pull-secrets: [ours]\n")
     end = job.wait(60).ends["a"]

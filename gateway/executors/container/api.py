@@ -25,6 +25,8 @@ CALL_SECONDS = 60.0
 """Longest wait for the answer to one call."""
 CONNECT_SECONDS = 10.0
 """Longest wait for the first answer of an engine."""
+_PODMAN_WITH_GPUS = 5
+"""First release whose Docker API heeds requests for devices."""
 
 
 class EngineError(Transient):
@@ -52,11 +54,19 @@ class Facts:
     """Of its API."""
     options: tuple[str, ...]
     """Its security options: ``rootless``, ``userns``, ``seccomp``…"""
+    release: str = ""
+    """Of itself."""
 
     @property
     def rootless(self) -> bool:
         """True when it runs as an ordinary user."""
         return "rootless" in self.options
+
+    @property
+    def gives_gpus(self) -> bool:
+        """False when it takes a request for GPUs and silently gives none, as Podman 4 does."""
+        major = self.release.partition(".")[0]
+        return not self.podman or (major.isdigit() and int(major) >= _PODMAN_WITH_GPUS)
 
 
 def usual_sockets(environ: Mapping[str, str] | None = None) -> list[Path]:
@@ -168,4 +178,5 @@ def _facts(client: docker.APIClient) -> Facts:
             word.partition("=")[2] for word in str(option).split(",") if word.startswith("name=")
         ]
     version = str(client.api_version)
-    return Facts(any("podman" in part.lower() for part in parts), version, tuple(options))
+    podman = any("podman" in part.lower() for part in parts)
+    return Facts(podman, version, tuple(options), str(told.get("Version", "")))

@@ -98,6 +98,9 @@ class ContainerSteps:
         if engine.settings.pull == "never" and engine.images.find(reference) is None:
             reason = f"the image {reference} is not on this machine, and `container.pull` is never"
             return OperatorEnd(End.IMAGE_MISSING, reason)
+        if operator.requests.gpu and run.gpus and not engine.api.facts().gives_gpus:
+            reason = "Podman gives no GPU over its Docker API before release 5: use that, or Docker"
+            return OperatorEnd(End.IMAGE_MISSING, reason)
         access.open_to_group(layout.input_dir(run.folder))
         return None
 

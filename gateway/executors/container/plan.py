@@ -99,9 +99,9 @@ def _host(plan: Plan, facts: Facts, *, init: bool) -> dict[str, Any]:
         "group_add": None if group is None else [str(group)],
         "tmpfs": _tmpfs(plan),
         **_gpus(plan, facts),
-        **_user_namespace(facts),
     }
-    return dict(docker.types.HostConfig(**chosen))
+    # The SDK does not know Podman's way to say it.
+    return dict(docker.types.HostConfig(**chosen)) | _user_namespace(facts)
 
 
 def _tmpfs(plan: Plan) -> dict[str, str]:
@@ -115,18 +115,19 @@ def _gpus(plan: Plan, facts: Facts) -> dict[str, Any]:
     if not plan.gpus:
         return {}
     if facts.podman:
-        return {"devices": [f"{_CDI}={name}:{_CDI}={name}:rwm" for name in plan.gpus]}
+        names = [f"{_CDI}={name}" for name in plan.gpus]
+        return {"device_requests": [DeviceRequest(driver="cdi", device_ids=names)]}
     request = DeviceRequest(
         driver="nvidia", device_ids=list(plan.gpus), capabilities=[["gpu", "compute", "utility"]]
     )
     return {"device_requests": [request]}
 
 
-def _user_namespace(facts: Facts) -> dict[str, Any]:
+def _user_namespace(facts: Facts) -> dict[str, str]:
     """The user's number inside must be its number outside, for the files it writes."""
     if facts.podman:
-        return {"userns_mode": "keep-id"} if facts.rootless else {}
-    return {"userns_mode": "host"} if "userns" in facts.options else {}
+        return {"UsernsMode": "keep-id"} if facts.rootless else {}
+    return {"UsernsMode": "host"} if "userns" in facts.options else {}
 
 
 def _mount(bind: Bind) -> Mount:
