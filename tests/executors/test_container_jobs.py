@@ -349,7 +349,7 @@ def test_next_attempt_starts_only_when_nothing_of_the_last_runs(run, start, engi
 def test_engine_that_goes_away_and_comes_back_loses_no_job(run, podman):
     script = "echo up; while [ ! -e /output/go ]; do sleep 0.1; done; sleep 4; echo end"
     job = run(step("a", script))
-    until(lambda: "up" in job.log("a"))
+    until(lambda: "up" in job.log("a") and job.report.started)
     podman.kill()
     (job.output("a") / "go").touch()
     podman.start()
