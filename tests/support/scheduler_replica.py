@@ -14,15 +14,16 @@ from tests.support.databases import SERVER
 from tests.support.jobs_world import World
 
 PRELOADED = (migrate,)
-LEASE = Lease(seconds=1.5, margin=1.5)
+BRIEF = Lease(seconds=2.0, margin=1.0)
+"""So that a test need not wait long for others to take a hung scheduler for dead."""
 
 
-def live(data_dir: Path, server: str) -> None:
+def live(data_dir: Path, server: str, lease: Lease) -> None:
     """Schedule until SIGTERM."""
     os.environ[SERVER] = server
     over = threading.Event()
     signal.signal(signal.SIGTERM, lambda _number, _frame: over.set())
     world = World(data_dir)
-    with world.scheduling(world.scheduler(poll=0.05, lease=LEASE)):
+    with world.scheduling(world.scheduler(poll=0.05, lease=lease)):
         over.wait()
     world.close()
