@@ -178,15 +178,15 @@ def test_the_settings_in_force_are_shown_without_passwords(
     done = gateway(
         "config", "show",
         GATEWAY_DICOM__PORT="11113",
-        GATEWAY_DATABASE__URL="postgresql+psycopg://me:secret@db/gateway",
-        GATEWAY_MQTT__URL="mqtt://me:secret@broker",
+        GATEWAY_DATABASE__URL="postgresql+psycopg://me:sesame@db/gateway",
+        GATEWAY_MQTT__URL="mqtt://me:sesame@broker",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     shown = yaml.safe_load(done.stdout)
     assert shown["dicom"]["port"] == 11113
     assert shown["storage"]["watermark-percent"] == 100
     assert shown["database"]["url"] == "postgresql+psycopg://me:***@db/gateway"
-    assert "secret" not in done.stdout
+    assert "sesame" not in done.stdout
 
 
 def test_rules_are_explained_for_files(gateway: Gateway, settings: Path, study: Path) -> None:

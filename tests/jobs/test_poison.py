@@ -7,7 +7,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from gateway.database.schema import jobs
-from gateway.jobs.scheduler import MOST_ATTEMPTS
+from gateway.jobs.adoption import MOST_ATTEMPTS
 from tests.support.jobs_world import World, writing
 
 

