@@ -45,7 +45,7 @@ from gateway.jobs.logs import Logs
 from gateway.jobs.payload_files import PayloadFiles
 from gateway.jobs.rerun import rerun
 from gateway.jobs.scheduler import Scheduler, Tempo
-from gateway.monitor import health, metrics
+from gateway.monitor import garbage, health, metrics
 from gateway.monitor.journal import Journal
 from gateway.monitor.machine_metrics import MachineCollector
 from gateway.monitor.nvml import Nvml
@@ -444,6 +444,7 @@ def serve(settings: GatewaySettings, role: str = "all") -> int:
         signal.signal(number, lambda _number, _frame: stopping.set())
     signal.signal(signal.SIGHUP, lambda _number, _frame: _reload(gateway))
     gateway.start()
+    garbage.settle()
     try:
         # Signals reach Python only in the main thread, and only between its waits.
         while not stopping.wait(1.0):

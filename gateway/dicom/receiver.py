@@ -32,6 +32,7 @@ from gateway.dicom.limits import Limits
 from gateway.dicom.mailbox import Mailbox
 from gateway.dicom.policy import Rejection, Why
 from gateway.dicom.scp import Listeners, StorageScp
+from gateway.monitor.garbage import settle
 from gateway.monitor.logging import configure
 from gateway.payloads.folders import Folders
 from gateway.payloads.intake.associations import LoggedAssociations
@@ -211,6 +212,7 @@ def main(arguments: list[str]) -> None:
     receiver = Receiver(start, Board(board_fd, start.slots), control)
     tls = socket(fileno=tls_fd) if tls_fd >= 0 else None
     receiver.scp.start(Listeners(socket(fileno=plain_fd), tls))
+    settle()
     control.sendall(READY)
     receiver.obey()
 

@@ -97,6 +97,7 @@ class Scheduler:
         self._tempo = tempo
         self._attempts: dict[str, Attempt] = {}
         self._look_at = 0.0
+        self._look_owed = False
         self._ended: queue.SimpleQueue[Attempt] = queue.SimpleQueue()
         self._unrecorded: list[Attempt] = []
         self._stopping = threading.Event()
@@ -168,7 +169,7 @@ class Scheduler:
     def _sleep(self) -> float:
         now = time.monotonic()
         waits = [a.deadline - now for a in self._attempts.values() if not a.stopping()]
-        if self._look_at > now:
+        if self._look_owed:
             waits.append(self._look_at - now)
         return max(0.0, min([self._tempo.poll, *waits]))
 
@@ -301,7 +302,8 @@ class Scheduler:
     def _admit(self) -> bool:
         """Start what may start of the jobs now waiting; True when there may be more."""
         begin = time.monotonic()
-        if begin < self._look_at or not self._presence.valid():
+        self._look_owed = begin < self._look_at
+        if self._look_owed or not self._presence.valid():
             return False
         attempts, more = self._admission.turn()
         if not more:

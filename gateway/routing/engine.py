@@ -73,6 +73,14 @@ class Engine:
                 verdicts.append(verdict)
             return verdicts
 
+    def warm(self) -> None:
+        """Start the process, so that the first study need not wait for it.
+
+        One that cannot be started is tried again, and complained of, when it is needed.
+        """
+        with self._lock, contextlib.suppress(WorkerError):
+            self._running()
+
     @property
     def pid(self) -> int | None:
         """The process that evaluates, None while there is none."""

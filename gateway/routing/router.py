@@ -73,6 +73,7 @@ class Router:
 
     def run(self) -> None:
         """Route until :meth:`stop`; never raises for a payload that cannot be routed."""
+        self._engine.warm()
         while not self._stop.is_set():
             try:
                 routed = self.route_ready()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import statistics
+import time
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -301,3 +302,19 @@ def test_a_definition_may_say_which_exit_codes_are_transient(world: World) -> No
         ends = world.settle(*jobs)
     assert ends == ["STOPPED/HEALTHY", "STOPPED/FAULTED", "STOPPED/FAULTED"]
     assert [world.job(job_id).attempt for job_id in jobs] == [2, 1, 3]
+
+
+def test_a_scheduler_without_work_does_not_read_the_queue_all_the_time(world: World) -> None:
+    statements: list[str] = []
+    with world.scheduling(world.scheduler(poll=30.0)):
+        world.pipeline("write", writing())
+        assert world.settle(world.create("write", world.received())) == ["STOPPED/HEALTHY"]
+        time.sleep(0.5)  # what the end of a job still causes
+        sa.event.listen(
+            world.database.engine,
+            "before_cursor_execute",
+            lambda _c, _cursor, text, *_: statements.append(text),
+        )
+        time.sleep(1.0)
+    looks = [text for text in statements if "FROM jobs" in text]
+    assert len(looks) <= 10, looks

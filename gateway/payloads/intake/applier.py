@@ -38,13 +38,13 @@ from gateway.payloads.receiving import Outcome, Status
 
 log = logging.getLogger(__name__)
 
-MAX_RECORDS = 256
+MAX_RECORDS = 512
 """Most records in one transaction."""
 MAX_BYTES = 16 * 1024 * 1024
 """Most bytes made into files before their index is committed."""
 STEP_SECONDS = 0.005
 """How often the logs are looked at while they grow."""
-GATHER_SECONDS = 0.05
+GATHER_SECONDS = 0.15
 """How long records gather at most before their transaction; a step without new ones ends it."""
 _FEW = 16
 """Records that are not worth another look at once."""
@@ -227,6 +227,7 @@ class Applier:
                 self._free(receiver, entry, everything=True)
                 entry.reader.segments.close()
         self._flusher.shutdown()
+        self._files.close()
 
     def _sleep(self) -> None:
         for receiver in self._logs:
@@ -300,9 +301,8 @@ class Applier:
 
     def _make(self, entry: _Log, batch: list[Record]) -> None:
         """Make the files of ``batch`` and gather it."""
-        for record in batch:
-            if record.header.kind in _WITH_FILE:
-                self._files.make(record, entry.reader.segments)
+        with_file = [record for record in batch if record.header.kind in _WITH_FILE]
+        self._files.make_all(with_file, entry.reader.segments)
         entry.gather(batch)
 
     def _commit(self, receiver: int, entry: _Log) -> None:
