@@ -9,17 +9,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from pydicom.dataset import Dataset
-from pydicom.uid import UID, ImplicitVRLittleEndian
-
-from gateway.dicom.datasets import encode
 from gateway.dicom.errors import NotDicom
 from gateway.dicom.flat import Flat, flat
 from gateway.dicom.sop_classes import is_uid
 
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
 INSTANCE = "1.2.840.10008.1.20.1.1"
 """The well-known SOP Instance of the Push Model."""
+
+_IMPLICIT = "1.2.840.10008.1.2"
 
 ACTION_REQUEST = 1
 EVENT_COMPLETE = 1
@@ -88,6 +90,12 @@ def reason_words(reason: int) -> str:
 
 def encode_notice(notice: Notice, transfer_syntax: str) -> bytes:
     """The Action or Event Information of ``notice``."""
+    # Loaded when something is to be said: receivers hear of commitment, and need no toolkit.
+    from pydicom.dataset import Dataset
+    from pydicom.uid import UID
+
+    from gateway.dicom.datasets import encode
+
     data_set = Dataset()
     data_set.TransactionUID = UID(notice.transaction_uid)
     if notice.committed or not notice.failed:
@@ -101,7 +109,7 @@ def decode_notice(data: bytes | bytearray, transfer_syntax: str) -> Notice:
     """Read Action or Event Information; raises NotDicom when it is none."""
     if data.count(_ITEM) > MOST_REFERENCES:
         raise NotDicom(f"a commitment notice names over {MOST_REFERENCES} instances")
-    data_set = flat(bytes(data), implicit=transfer_syntax == ImplicitVRLittleEndian)
+    data_set = flat(bytes(data), implicit=transfer_syntax == _IMPLICIT)
     transaction = data_set.text(_TRANSACTION_UID)
     if not is_uid(transaction):
         raise NotDicom("a commitment notice has no usable Transaction UID")
@@ -113,6 +121,9 @@ def decode_notice(data: bytes | bytearray, transfer_syntax: str) -> Notice:
 
 
 def _item(reference: Reference) -> Dataset:
+    from pydicom.dataset import Dataset
+    from pydicom.uid import UID
+
     item = Dataset()
     item.ReferencedSOPClassUID = UID(reference.sop_class_uid)
     item.ReferencedSOPInstanceUID = UID(reference.sop_instance_uid)

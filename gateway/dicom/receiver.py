@@ -37,7 +37,7 @@ from gateway.monitor.logging import configure
 from gateway.payloads.folders import Folders
 from gateway.payloads.intake.associations import LoggedAssociations
 from gateway.payloads.intake.board import Board
-from gateway.payloads.intake.recovery import lock_writer
+from gateway.payloads.intake.lock import lock_writer
 from gateway.payloads.intake.segments import Segments
 from gateway.payloads.intake.spool import LogSpool
 from gateway.payloads.intake.verdicts import Verdicts

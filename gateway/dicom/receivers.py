@@ -1,7 +1,7 @@
 """The receiver processes of a gateway: started, watched, told, stopped.
 
 The parent binds the ports and keeps them, so a receiver that dies refuses nobody: callers wait
-in the backlog until its successor is there.  One on a machine with up to two cores, else one per
+in the backlog until its successor is there.  Two on a machine with two cores or three, else one per
 two cores up to four: what they do is copying, and the applier and the operators want cores too.
 """
 
@@ -42,7 +42,8 @@ _STEADY_SECONDS = 60.0
 
 def how_many() -> int:
     """Receivers for this machine."""
-    return max(1, min(4, len(os.sched_getaffinity(0)) // 2))
+    cores = len(os.sched_getaffinity(0))
+    return min(4, max(min(cores, 2), cores // 2))
 
 
 @dataclass

@@ -10,21 +10,12 @@ import re
 from enum import Enum
 from functools import lru_cache
 
-from pydicom import config
-from pydicom.uid import UID
+from gateway.dicom.not_storage import NOT_STORAGE, ROOT
 
 VERIFICATION = "1.2.840.10008.1.1"
 STORAGE_COMMITMENT = "1.2.840.10008.1.20.1"
 """The Storage Commitment Push Model (PS3.4 Annex J)."""
 
-_STORAGE_NAME = re.compile(r"\bStorage\b")
-_NOT_STORAGE = frozenset(
-    {
-        "1.2.840.10008.1.3.10",  # Media Storage Directory: of media, never of the network
-        "1.2.840.10008.1.20.2",  # Storage Commitment Pull Model
-        "1.2.840.10008.4.2",  # the Storage Service Class itself
-    }
-)
 _UID_FORM = re.compile(r"[0-9]+(\.[0-9]+)*")
 
 
@@ -49,11 +40,7 @@ def kind(sop_class_uid: str) -> Kind:
         return Kind.VERIFICATION
     if sop_class_uid == STORAGE_COMMITMENT:
         return Kind.COMMITMENT
-    if sop_class_uid in _NOT_STORAGE or not is_uid(sop_class_uid):
+    if not is_uid(sop_class_uid):
         return Kind.OTHER
-    uid = UID(sop_class_uid, validation_mode=config.IGNORE)
-    if uid.type == "" or uid.name in ("", sop_class_uid):
-        return Kind.STORAGE
-    if uid.type == "SOP Class" and _STORAGE_NAME.search(uid.name):
-        return Kind.STORAGE
-    return Kind.OTHER
+    registered = sop_class_uid.startswith(ROOT) and sop_class_uid[len(ROOT) :] in NOT_STORAGE
+    return Kind.OTHER if registered else Kind.STORAGE

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import re
+
 import pytest
+from pydicom._uid_dict import UID_dictionary
 
 from gateway.config.applications import Accept, Application
 from gateway.dicom import pdu
 from gateway.dicom.negotiation import Agreement, negotiate
 from gateway.dicom.pdu import ContextResult, Role, UserInformation
 from gateway.dicom.policy import Admission
-from gateway.dicom.sop_classes import Kind, kind
+from gateway.dicom.sop_classes import STORAGE_COMMITMENT, VERIFICATION, Kind, kind
 from tests.support.dicompeer import request
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
@@ -108,3 +111,13 @@ def test_the_answer_survives_its_encoding() -> None:
     encoded = pdu.encode_accept(answer)
     assert pdu.decode_accept(memoryview(encoded)[6:]) == answer
     assert answer.user.max_pdu == 131072
+
+
+def test_registered_uids_are_what_their_names_say() -> None:
+    services = ("Media Storage Directory Storage", "Storage Commitment Pull Model SOP Class")
+    special = {VERIFICATION: Kind.VERIFICATION, STORAGE_COMMITMENT: Kind.COMMITMENT}
+    for uid, (name, sort, *_) in UID_dictionary.items():
+        # Retired ones that lost their name were for storage (1.2.840.10008.5.1.4.1.1.12.77).
+        named = not name or (sort == "SOP Class" and re.search(r"\bStorage\b", name))
+        wanted = Kind.STORAGE if named and name not in services else Kind.OTHER
+        assert kind(uid) is special.get(uid, wanted), name

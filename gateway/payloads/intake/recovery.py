@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import time
@@ -15,11 +14,10 @@ from gateway.database.schema import instances, quarantine
 from gateway.errors import Refused
 from gateway.payloads.folders import Folders, sync_folder
 from gateway.payloads.intake.applier import Applier
+from gateway.payloads.intake.lock import lock_writer
 
 log = logging.getLogger(__name__)
 
-LOCK = "writer.lock"
-"""File in a log's folder that its writer holds locked."""
 CLEAN = "clean"
 """File that says up to which record every file is known to be durable."""
 _OLD_WRITER_SECONDS = 20.0
@@ -54,18 +52,6 @@ def leave_clean(folders: Folders, applier: Applier, receivers: int) -> None:
         folder = folders.log / str(receiver)
         (folder / CLEAN).write_text(f"{applier.position(receiver)}\n")
         sync_folder(folder)
-
-
-def lock_writer(folder: Path) -> int:
-    """Take the writer's lock of a log; a descriptor to keep open.  Raises BlockingIOError."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-    descriptor = os.open(folder / LOCK, flags, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
 
 
 def _await_writer(folder: Path) -> None:
