@@ -30,7 +30,7 @@ from gateway.payloads.folders import Folders
 from gateway.payloads.grouping import Verdict
 from gateway.payloads.intake import apply
 from gateway.payloads.intake.board import Board
-from gateway.payloads.intake.files import SpoolFiles, sync_everything
+from gateway.payloads.intake.files import SpoolFiles, sync_everything, yield_to_receivers
 from gateway.payloads.intake.format import Kind, Record, Torn
 from gateway.payloads.intake.reader import LogReader
 from gateway.payloads.intake.segments import MAX_SEGMENTS, Segments
@@ -207,6 +207,7 @@ class Applier:
 
     def run(self) -> None:
         """Apply until :meth:`stop`, then what was published last."""
+        yield_to_receivers()
         while not self._stop.is_set():
             if not self._turn():
                 self._sleep()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
@@ -16,6 +17,7 @@ from gateway.payloads.intake.segments import Segments
 
 _BLOCK = 1024 * 1024
 _THREADS = 2
+_NICE = 5
 _WORTH = 1024 * 1024
 """Bytes of files that are worth being made by several threads: the copying is the kernel's."""
 
@@ -28,7 +30,9 @@ class SpoolFiles:
         # Strings: making paths costs more than making a file.
         self._root = f"{folders.root}/"
         self._known: set[str] = {str(folders.quarantine)}
-        self._makers = ThreadPoolExecutor(_THREADS, thread_name_prefix="intake-files")
+        self._makers = ThreadPoolExecutor(
+            _THREADS, thread_name_prefix="intake-files", initializer=yield_to_receivers
+        )
 
     def close(self) -> None:
         """End the threads."""
@@ -135,6 +139,14 @@ def _digest(path: Path, skip: int) -> bytes:
         while block := file.read(_BLOCK):
             digest.update(block)
     return digest.digest()
+
+
+def yield_to_receivers() -> None:
+    """Let this thread go behind those that answer modalities, when the processor is short.
+
+    What they write waits in the log; a thread of this priority still gets a quarter of a core.
+    """
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
 
 
 def sync_everything(folder: Path) -> None:
