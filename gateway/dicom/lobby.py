@@ -30,6 +30,8 @@ _LONGEST_AWAITED = 1 << 16
 _BACKLOG = 512
 _PATIENCE = 1.0
 _OUT_OF_DESCRIPTORS_PAUSE = 0.2
+_COURTESY_SECONDS = 0.01
+"""How long a connection is left to a process that has fewer; one that hangs must not keep it."""
 
 
 def first_message(head: bytes) -> int:
@@ -44,6 +46,20 @@ def first_message(head: bytes) -> int:
     else:
         return 0
     return length if length <= _LONGEST_AWAITED else 0
+
+
+class Crowd:
+    """Connections of one process, from accept to close; any thread.  Here: the only process."""
+
+    def came(self) -> None:
+        """One more."""
+
+    def went(self) -> None:
+        """One less."""
+
+    def our_turn(self) -> bool:
+        """Whether the next connection is this process's, of all that share the listener."""
+        return True
 
 
 @dataclass
@@ -76,9 +92,19 @@ class Lobby:
     """Runs the accept loop of one listening socket; :meth:`run` in a thread of its own."""
 
     def __init__(
-        self, listener: socket.socket, greet: Greet, *, seats: int, silence_seconds: float
+        self,
+        listener: socket.socket,
+        greet: Greet,
+        *,
+        seats: int,
+        silence_seconds: float,
+        crowd: Crowd | None = None,
     ) -> None:
-        """``seats``: silent connections kept; ``silence_seconds``: how long each may be silent."""
+        """``seats``: silent connections kept; ``silence_seconds``: how long each may be silent.
+
+        ``crowd`` shares connections out evenly with other processes.
+        """
+        self._crowd = crowd or Crowd()
         self._listener = listener
         self._greet = greet
         self._seats = seats
@@ -125,6 +151,8 @@ class Lobby:
             self._drop(sock)
 
     def _accept(self) -> None:
+        if not self._crowd.our_turn():
+            time.sleep(_COURTESY_SECONDS)
         try:
             sock, address = self._listener.accept()
         except BlockingIOError:
@@ -139,6 +167,7 @@ class Lobby:
             return
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, _HEAD)
+        self._crowd.came()
         self._waiting[sock] = _Guest(time.monotonic(), (address[0], address[1]))
         self._selector.register(sock, selectors.EVENT_READ)
 
@@ -181,3 +210,4 @@ class Lobby:
     def _forget(self, sock: socket.socket) -> None:
         self._selector.unregister(sock)
         del self._waiting[sock]
+        self._crowd.went()

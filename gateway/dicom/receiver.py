@@ -20,6 +20,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 from socket import MSG_DONTWAIT, socket
 from typing import Any
@@ -29,6 +30,7 @@ from pydantic import BaseModel
 from gateway.config.applications import AeConfig
 from gateway.config.settings import DicomSettings, StorageSettings
 from gateway.dicom.limits import Limits
+from gateway.dicom.lobby import Crowd
 from gateway.dicom.mailbox import Mailbox
 from gateway.dicom.policy import Rejection, Why
 from gateway.dicom.scp import Listeners, StorageScp
@@ -63,6 +65,8 @@ class Start(BaseModel):
     storage: StorageSettings
     config: AeConfig
     slots: int
+    receivers: int
+    """How many share the listeners."""
     log_form: str
     log_level: int
 
@@ -121,6 +125,39 @@ class BoardSlots:
         self._stopping = True
 
 
+class SharedCrowd(Crowd):
+    """Connections are taken by the receiver that has the fewest, the first of equals.
+
+    Evenly, so that one interpreter does not serve all modalities while another idles; and always
+    the first when there is little to do, whose log is warm then.
+    """
+
+    def __init__(self, board: Board, receiver: int, receivers: int) -> None:
+        self._board = board
+        self._receiver = receiver
+        self._others = [number for number in range(receivers) if number != receiver]
+        self._count = 0
+        self._lock = threading.Lock()
+
+    def came(self) -> None:
+        """One more."""
+        self._add(1)
+
+    def went(self) -> None:
+        """One less."""
+        self._add(-1)
+
+    def our_turn(self) -> bool:
+        """Whether no other receiver comes before this one."""
+        mine = (self._count, self._receiver)
+        return all(mine < (self._board.crowd(other), other) for other in self._others)
+
+    def _add(self, more: int) -> None:
+        with self._lock:
+            self._count += more
+            self._board.set_crowd(self._receiver, self._count)
+
+
 class Receiver:
     """The parts of one receiver process."""
 
@@ -159,6 +196,7 @@ class Receiver:
             spool,
             associations,
             mailbox=Mailbox(start.data_dir),
+            crowd=SharedCrowd(board, start.receiver, start.receivers),
             slots=BoardSlots(
                 board,
                 start.receiver,

@@ -215,6 +215,7 @@ class Receivers:
             storage=self._settings.storage,
             config=self._ae_config.current,
             slots=self._intake.board.slots,
+            receivers=len(self._children),
             log_form="json" if as_json else "text",
             log_level=root.level,
         ).model_dump_json()

@@ -19,7 +19,7 @@ from gateway.dicom.acceptor import Acceptor, Services, Slots, Snapshot
 from gateway.dicom.flood import RejectionBudget
 from gateway.dicom.hosts import Hosts
 from gateway.dicom.limits import Limits
-from gateway.dicom.lobby import Lobby, listen
+from gateway.dicom.lobby import Crowd, Lobby, listen
 from gateway.dicom.mailbox import Mailbox
 from gateway.dicom.policy import Rejection, Why
 from gateway.payloads.receiving import AssociationRecords, Spool
@@ -100,12 +100,14 @@ class StorageScp:
         hosts: Hosts | None = None,
         mailbox: Mailbox | None = None,
         slots: SlotCount | None = None,
+        crowd: Crowd | None = None,
     ) -> None:
         """Bind nothing yet; ``limits`` and ``hosts`` are for callers that need others.
 
         ``mailbox`` takes notices of storage commitment; without one they are refused.  ``slots``
-        counts associations together with other processes.
+        counts associations together with other processes, ``crowd`` shares connections with them.
         """
+        self._crowd = crowd or Crowd()
         self._settings = settings
         self._ae_config = ae_config
         self._limits = limits or Limits.of(settings.limits)
@@ -181,6 +183,7 @@ class StorageScp:
             lambda sock, address: self._greet(sock, address, tls),
             seats=_seats(self._limits.half_open),
             silence_seconds=self._limits.artim_seconds,
+            crowd=self._crowd,
         )
         name = "dicom-accept" if tls is None else "dicom-accept-tls"
         thread = threading.Thread(target=lobby.run, name=name, daemon=True)
@@ -224,9 +227,11 @@ class StorageScp:
         )
         with self._lock:
             self._threads[thread] = acceptor
+        self._crowd.came()
         try:
             thread.start()
         except RuntimeError:
+            self._crowd.went()
             with self._lock:
                 del self._threads[thread]
             raise
@@ -247,6 +252,7 @@ class StorageScp:
         try:
             acceptor.run()
         finally:
+            self._crowd.went()
             with self._lock:
                 self._threads.pop(threading.current_thread(), None)
 

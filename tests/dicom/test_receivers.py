@@ -19,11 +19,13 @@ from gateway.config.settings import GatewaySettings
 from gateway.database.engine import Database
 from gateway.database.schema import associations, instances
 from gateway.dicom.peer import Peer
+from gateway.dicom.receiver import SharedCrowd
 from gateway.dicom.receivers import Receivers
 from gateway.dicom.scu import Sent, StoreScu
 from gateway.errors import GatewayError
 from gateway.events.wake import Wakeups
 from gateway.payloads.folders import Folders
+from gateway.payloads.intake.board import Board
 from gateway.payloads.intake.intake import Intake
 from tests.support.databases import database_url
 from tests.support.dicom import slice_
@@ -158,3 +160,20 @@ def test_a_receiver_that_dies_is_followed_by_another(house: House, tmp_path: Pat
         wait(lambda: house.receivers.alive == 2)
     wait(lambda: set(sent) <= {row.sop_instance_uid for row in house.rows(instances)})
     wait(lambda: all(row.state != "OPEN" for row in house.rows(associations)))
+
+
+def test_connections_are_shared_out_evenly_and_first_to_the_first() -> None:
+    board = Board.create(8)
+    first, second = (SharedCrowd(board, number, 2) for number in range(2))
+    taken = []
+    for _ in range(5):
+        (turn,) = [crowd for crowd in (first, second) if crowd.our_turn()]
+        taken.append(turn)
+        turn.came()
+    assert taken == [first, second, first, second, first]
+    first.went()
+    first.went()
+    assert (first.our_turn(), second.our_turn()) == (True, False)
+    board.clear(1)  # it ended: its successor has none
+    assert (board.crowd(0), board.crowd(1)) == (1, 0)
+    board.close()

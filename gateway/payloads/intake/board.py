@@ -6,6 +6,7 @@ limits only: after a crash everything is found again on disk::
     per receiver   visible    last sequence that may be applied (flushed, when that is promised)
                    recycled   last sequence whose bytes are no longer needed
                    asleep     the applier waits for a hint
+                   crowd      connections it has, associations or not yet
     per slot       owner, host, association, when it last sent a byte
 
 A 64-bit word is written by one process and read by others whole: aligned stores do not tear.
@@ -79,6 +80,14 @@ class Board:
         """Ask ``receiver`` for a hint with its next record; look at :meth:`visible` after."""
         self._words[receiver * _WORDS + 2] = 1
 
+    def crowd(self, receiver: int) -> int:
+        """Connections that ``receiver`` has."""
+        return self._words[receiver * _WORDS + 3]
+
+    def set_crowd(self, receiver: int, count: int) -> None:
+        """Set :meth:`crowd`; by ``receiver`` only."""
+        self._words[receiver * _WORDS + 3] = count
+
     def take(self, receiver: int, host: str, per_peer: int | None) -> tuple[int, int, int]:
         """Take a slot: its number (-1 = none), open associations in all and of ``host``.
 
@@ -132,6 +141,7 @@ class Board:
 
     def clear(self, receiver: int) -> None:
         """Free every slot of a receiver that ended."""
+        self.set_crowd(receiver, 0)
         for slot in range(self.slots):
             word = (_HEAD + slot * _SLOT) // 8
             if self._words[word] == receiver + 1:
