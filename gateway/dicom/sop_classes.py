@@ -16,6 +16,8 @@ VERIFICATION = "1.2.840.10008.1.1"
 STORAGE_COMMITMENT = "1.2.840.10008.1.20.1"
 """The Storage Commitment Push Model (PS3.4 Annex J)."""
 
+_SYNTAXES = "1.2."
+"""What all transfer syntaxes begin with, after the root of DICOM (PS3.6 A)."""
 _UID_FORM = re.compile(r"[0-9]+(\.[0-9]+)*")
 
 
@@ -42,5 +44,7 @@ def kind(sop_class_uid: str) -> Kind:
         return Kind.COMMITMENT
     if not is_uid(sop_class_uid):
         return Kind.OTHER
-    registered = sop_class_uid.startswith(ROOT) and sop_class_uid[len(ROOT) :] in NOT_STORAGE
-    return Kind.OTHER if registered else Kind.STORAGE
+    if not sop_class_uid.startswith(ROOT):
+        return Kind.STORAGE
+    rest = sop_class_uid[len(ROOT) :]
+    return Kind.OTHER if rest in NOT_STORAGE or rest.startswith(_SYNTAXES) else Kind.STORAGE
