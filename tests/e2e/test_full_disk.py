@@ -28,7 +28,7 @@ from tests.support.site import (
 )
 
 MB = 1 << 20
-DISK_MB = 192
+DISK_MB = 256
 FULL = 0xA700
 
 FILLS = """
