@@ -113,9 +113,13 @@ class TlsStream:
         # The kernel's time-outs would make the library spin instead of returning.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(0))
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(0))
-        self.sock = context.wrap_socket(
-            sock, server_side=server_side, do_handshake_on_connect=False, server_hostname=host
-        )
+        try:
+            self.sock = context.wrap_socket(
+                sock, server_side=server_side, do_handshake_on_connect=False, server_hostname=host
+            )
+        except OSError as error:
+            _close_wrapped(error)
+            raise
         self._receive_seconds = 5.0
         self._send_seconds = 60.0
         self._draining = False
@@ -186,3 +190,17 @@ class TlsStream:
         """Close the socket."""
         with contextlib.suppress(OSError):
             self.sock.close()
+
+
+def _close_wrapped(error: OSError) -> None:
+    """Close the socket that ``wrap_socket`` made before it raised ``error``.
+
+    It has the descriptor by then, and leaves it to the collector when the peer resets the
+    connection at that moment (Python 3.11); nobody else knows it.
+    """
+    trace = error.__traceback__
+    while trace is not None:
+        made = trace.tb_frame.f_locals.get("self")
+        if isinstance(made, ssl.SSLSocket):
+            made.close()
+        trace = trace.tb_next

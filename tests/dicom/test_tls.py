@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +23,7 @@ from gateway.dicom.errors import RejectedForGood, Unreachable
 from gateway.dicom.limits import Limits, RequestorTimeouts
 from gateway.dicom.peer import Peer
 from gateway.dicom.scu import StoreScu, echo
+from gateway.dicom.stream import TlsStream
 from tests.support.certificates import Authority, Identity
 from tests.support.dcmtk import echoscu, running_storescp, storescu
 from tests.support.dicompeer import Parrot, Station, p_data, pdv, request, store_command
@@ -419,3 +422,24 @@ def test_stalled_handshakes_keep_no_modality_out(
     assert time.monotonic() - began < 5
     for parrot in stalled:
         parrot.close()
+
+
+def test_a_peer_that_resets_before_the_handshake_leaves_no_descriptor() -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        for _ in range(20):
+            ours = socket.create_connection(server.getsockname())
+            theirs, _ = server.accept()
+            # Lingering for no time at all: closing is a reset (RST), not an orderly end.
+            theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            theirs.close()
+            descriptor = ours.fileno()
+            try:
+                stream = TlsStream(ours, context, server_side=False)
+            except OSError:
+                ours.close()
+            else:
+                stream.close()
+            with pytest.raises(OSError, match="Bad file descriptor"):
+                os.fstat(descriptor)
