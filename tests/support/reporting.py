@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import ssl
 import time
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -51,8 +49,6 @@ class Modality:
             yield
         finally:
             server.shutdown()
-            if tls is not None:
-                _forget_sockets()
 
     def on_report(self, event: Any) -> tuple[int, None]:
         """Keep one."""
@@ -111,13 +107,3 @@ def ask(assoc: Any, references: list[tuple[str, str]], **odd: Any) -> tuple[str,
         odd.get("instance", StorageCommitmentPushModelInstance),
     )
     return str(ds.TransactionUID), status.Status
-
-
-def _forget_sockets() -> None:
-    """Collect what pynetdicom's server leaves open of a handshake that failed, here and not later.
-
-    Later it would be a warning in some other test.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
