@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -24,11 +22,11 @@ from gateway.dicom.notices import FAULT_POINTS as NOTICE_POINTS
 from gateway.dicom.peer import Peer
 from gateway.errors import GatewayError
 from tests.support.committing import Asked, CommittingPacs, committing_pacs
+from tests.support.deliveries import program
 from tests.support.job_payload import JobPayload
 from tests.support.programs import free_port
 from tests.support.reporting import Modality
 
-PROCESS = Path(__file__).resolve().parents[1] / "support" / "commitment_process.py"
 CT = "1.2.840.10008.5.1.4.1.1.2"
 QUICK = RequestorTimeouts(connect_seconds=1, associate_seconds=2, response_seconds=2)
 
@@ -73,19 +71,10 @@ class World:
         return True
 
 
-@contextmanager
 def running(
     data_dir: Path, ae: Path, port: int, fault: str = ""
-) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(
-        [sys.executable, str(PROCESS), str(data_dir), str(ae), str(port)],
-        env={**os.environ, "GATEWAY_FAULT_POINT": fault},
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait(10)
+) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    return program("commitment_process.py", data_dir, ae, port, fault=fault)
 
 
 def settled(house: JobPayload, world: World) -> bool:

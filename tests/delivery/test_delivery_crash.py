@@ -2,43 +2,26 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from gateway.delivery.states import FAULT_POINTS
-from tests.support.deliveries import AeFolder, delivering, peer, wait_until, worker
+from tests.support.deliveries import (
+    AeFolder,
+    delivering,
+    delivering_process,
+    peer,
+    positive_on_disk,
+    wait_until,
+    worker,
+)
 from tests.support.job_payload import JobPayload
 from tests.support.scripted_scp import running_scripted_scp
 
-PROCESS = Path(__file__).resolve().parents[1] / "support" / "deliver_process.py"
 DICOM_POINTS = [name for name in FAULT_POINTS if "folder" not in name]
 MANY = {"delivery.answered", "delivery.recorded"}
-
-
-@contextmanager
-def delivering_process(
-    house: JobPayload, ae_dir: Path, fault: str = ""
-) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(
-        [sys.executable, str(PROCESS), str(house.data_dir), str(ae_dir)],
-        env={**os.environ, "GATEWAY_FAULT_POINT": fault},
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait(10)
-
-
-def positive_on_disk(house: JobPayload) -> set[str]:
-    return {f.sop_instance_uid for f in house.files() if f.state in ("SENT", "WARNING")}
 
 
 @pytest.mark.crash

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -25,12 +22,19 @@ from gateway.delivery.dicom_agent import DicomAgent
 from gateway.delivery.parallel import shares
 from gateway.delivery.worker import DeliveryWorker
 from tests.support.counting_pacs import CountingPacs, counting_pacs
-from tests.support.deliveries import AeFolder, delivering, peer, wait_until, worker
+from tests.support.deliveries import (
+    AeFolder,
+    delivering,
+    delivering_process,
+    peer,
+    positive_on_disk,
+    wait_until,
+    worker,
+)
 from tests.support.job_payload import JobPayload
 from tests.support.programs import free_port
 from tests.support.scripted_scp import ScriptedScp, running_scripted_scp
 
-PROCESS = Path(__file__).resolve().parents[1] / "support" / "deliver_process.py"
 MANY = 4
 
 
@@ -41,10 +45,6 @@ def config(tmp_path: Path, scp: ScriptedScp | CountingPacs, count: int = MANY) -
 
 def state(house: JobPayload, result_id: str) -> str:
     return str(house.result(result_id).state)
-
-
-def positive_on_disk(house: JobPayload) -> set[str]:
-    return {f.sop_instance_uid for f in house.files() if f.state in ("SENT", "WARNING")}
 
 
 def item(number: int, size: int, uid: str | None) -> Item:
@@ -267,21 +267,6 @@ def test_a_stop_keeps_what_was_answered(house: JobPayload, tmp_path: Path) -> No
         with delivering(worker(house.database, house.data_dir, ae.live)):
             wait_until(lambda: state(house, result_id) == "DELIVERED")
     assert Counter(uid for uid, _ in scp.received) == Counter(uids)
-
-
-@contextmanager
-def delivering_process(
-    house: JobPayload, ae_dir: Path, fault: str = ""
-) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(
-        [sys.executable, str(PROCESS), str(house.data_dir), str(ae_dir)],
-        env={**os.environ, "GATEWAY_FAULT_POINT": fault},
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait(10)
 
 
 @pytest.mark.crash

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ from gateway.delivery.worker import DeliveryWorker
 from gateway.dicom.limits import RequestorTimeouts
 from gateway.events.wake import Wakeups
 from gateway.results.backoff import Backoff
+from tests.support.job_payload import JobPayload
 
 QUICK = Policy(backoff=Backoff(0.05, 0.2), poll_seconds=0.02, stop_seconds=10)
 """Seconds of the real thing become hundredths."""
@@ -89,3 +93,31 @@ def wait_until(condition: Callable[[], object], timeout: float = 60.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not come true in time"
         time.sleep(0.01)
+
+
+@contextmanager
+def program(
+    name: str, *arguments: Path | int, fault: str = ""
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A program of this folder that dies at the point ``fault``, or is killed on leaving."""
+    process = subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name(name)), *map(str, arguments)],
+        env={**os.environ, "GATEWAY_FAULT_POINT": fault},
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+def delivering_process(
+    house: JobPayload, ae_dir: Path, fault: str = ""
+) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    """A delivery worker in a process of its own."""
+    return program("deliver_process.py", house.data_dir, ae_dir, fault=fault)
+
+
+def positive_on_disk(house: JobPayload) -> set[str]:
+    """Instances whose positive answer is recorded."""
+    return {f.sop_instance_uid for f in house.files() if f.state in ("SENT", "WARNING")}
