@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from gateway.app import ENDPOINTS, ROLES
 from gateway.cli.errors import FAILURE, CliError
 from gateway.config.settings import GatewaySettings
 from gateway.events.lease import Lease, holder
+from gateway.executors import procfs
 
 LOG = "platform.log"
 """What a gateway in the background prints, in data-dir."""
@@ -154,15 +154,14 @@ class Platform:
 
     def _end(self, pid: int, deadline: float) -> bool:
         """Ask one process to end and wait for it; False when it is none of ours any more."""
-        try:
-            process = os.pidfd_open(pid)
-        except ProcessLookupError:
+        process = procfs.open_process(pid)
+        if process is None:
             return False
         try:
-            if not self._is_ours(pid) or _has_ended(process, 0):
+            if not self._is_ours(pid) or procfs.ended(process, 0):
                 return False
-            signal.pidfd_send_signal(process, signal.SIGTERM)
-            if not _has_ended(process, max(0.0, deadline - time.monotonic())):
+            procfs.send(process, signal.SIGTERM)
+            if not procfs.ended(process, deadline - time.monotonic()):
                 raise CliError(f"process {pid} has not ended in time; it goes on, see {self.log}")
         except PermissionError as error:
             raise CliError(f"process {pid} belongs to another user") from error
@@ -211,13 +210,6 @@ class Platform:
             file.seek(max(0, self.log.stat().st_size - TAIL_BYTES))
             tail = file.read().decode("utf-8", "replace").strip().splitlines()[-5:]
         return "\n".join([f"the gateway ended with {code}; the end of {self.log}:", *tail])
-
-
-def _has_ended(process: int, seconds: float) -> bool:
-    """Wait for the end of a process by its descriptor, at most ``seconds``."""
-    poller = select.poll()
-    poller.register(process, select.POLLIN)
-    return bool(poller.poll(seconds * 1000))
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
