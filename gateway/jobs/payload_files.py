@@ -166,8 +166,7 @@ class _Links:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for descriptor in self._folders.values():
-            os.close(descriptor)
+        self._close()
 
     def add(self, file: InputFile) -> None:
         """Link one instance, read-only."""
@@ -189,12 +188,15 @@ class _Links:
         if mode & 0o222:
             os.chmod(file.name, mode & ~0o222, dir_fd=folder)
 
+    def _close(self) -> None:
+        for descriptor in self._folders.values():
+            os.close(descriptor)
+        self._folders.clear()
+
     def _open(self, path: Path) -> int:
         path.mkdir(parents=True, exist_ok=True)
         if len(self._folders) >= _MOST_OPEN:
-            for descriptor in self._folders.values():
-                os.close(descriptor)
-            self._folders.clear()
+            self._close()
         return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 

@@ -63,37 +63,38 @@ def lean_head(data: memoryview, transfer_syntax: str) -> Head | None:
     """The head of the data set that begins with ``data``; None when it is not beyond doubt."""
     if transfer_syntax in _DEFLATED:
         return None
-    order = ">" if transfer_syntax == _BIG_ENDIAN else "<"
+    form = _FORMS[">" if transfer_syntax == _BIG_ENDIAN else "<"]
     try:
-        if transfer_syntax == _IMPLICIT:
-            return _head(_implicit_values(data))
-        return _head(_explicit_values(data, _FORMS[order]))
+        return _head(_values(data, form, implicit=transfer_syntax == _IMPLICIT))
     except (_Odd, struct.error, ValueError):
         return None
 
 
-def _explicit_values(  # noqa: C901 - one flat loop: calls would double its cost
-    data: memoryview, form: _Form
+def _values(  # noqa: C901 - one flat loop: calls would double its cost
+    data: memoryview, form: _Form, *, implicit: bool
 ) -> dict[int, bytes]:
     """Raw values of the wanted tags that are there.
 
     One flat loop, since this is most of what an instance costs the processor.  It goes on to the
     pixel data only to see that the tags still ascend, as far as the buffer reaches.
     """
-    header, long = form.header.unpack_from, form.long.unpack_from
+    header, long, item = form.header.unpack_from, form.long.unpack_from, form.item.unpack_from
     wanted, short, size = _WANTED, _SHORT, len(data)
     found: dict[int, bytes] = {}
-    at, last = 0, 0x0007FFFF
+    at, last, vr = 0, 0x0007FFFF, b""
     while at < size:
         if last > _LAST and at + 12 > size:
             return found
-        group, element, vr, length = header(data, at)
+        if implicit:
+            group, element, length = item(data, at)
+        else:
+            group, element, vr, length = header(data, at)
         tag = group << 16 | element
         if tag <= last or tag > _LAST_PIXELS:
             raise _Odd
         last = tag
         at += 8
-        if vr not in short:
+        if vr and vr not in short:
             if vr not in _LONG:
                 raise _Odd
             (length,) = long(data, at)
@@ -102,42 +103,13 @@ def _explicit_values(  # noqa: C901 - one flat loop: calls would double its cost
             if length == _UNDEFINED or tag in _PIXELS:
                 return found
         elif length == _UNDEFINED:
-            at = _Sequences(data, form, implicit=False).end_of(tag, vr, at)
+            at = _Sequences(data, form, implicit=implicit).end_of(tag, vr, at)
             continue
         elif length & 1 or at + length > size:
             raise _Odd
         if tag in wanted:
-            if vr != wanted[tag]:
+            if vr and vr != wanted[tag]:
                 raise _Odd
-            found[tag] = bytes(data[at : at + length])
-        at += length
-    return found
-
-
-def _implicit_values(data: memoryview) -> dict[int, bytes]:
-    """As :func:`_explicit_values`, without value representations."""
-    form = _FORMS["<"]
-    header, wanted, size = _IMPLICIT_HEADER.unpack_from, _WANTED, len(data)
-    found: dict[int, bytes] = {}
-    at, last = 0, 0x0007FFFF
-    while at < size:
-        if last > _LAST and at + 12 > size:
-            return found
-        group, element, length = header(data, at)
-        tag = group << 16 | element
-        if tag <= last or tag > _LAST_PIXELS:
-            raise _Odd
-        last = tag
-        at += 8
-        if tag > _LAST:
-            if length == _UNDEFINED or tag in _PIXELS:
-                return found
-        elif length == _UNDEFINED:
-            at = _Sequences(data, form, implicit=True).end_of(tag, b"", at)
-            continue
-        elif length & 1 or at + length > size:
-            raise _Odd
-        if tag in wanted:
             found[tag] = bytes(data[at : at + length])
         at += length
     return found
@@ -154,7 +126,6 @@ class _Form:
 
 
 _FORMS = {order: _Form(order) for order in "<>"}
-_IMPLICIT_HEADER = _FORMS["<"].item
 
 
 class _Sequences:

@@ -308,10 +308,11 @@ class Applier:
 
     def _commit(self, receiver: int, entry: _Log) -> None:
         """Put what is gathered into the index."""
+        size = entry.gathered_bytes
         batch = entry.take()
         self._index(receiver, batch)
         entry.applied = batch[-1].seq
-        entry.used += sum(record.header.length for record in batch)
+        entry.used += size
         self._note(entry, batch)
 
     def _index(self, receiver: int, batch: list[Record]) -> None:
