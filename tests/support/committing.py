@@ -67,6 +67,8 @@ class CommittingPacs:
     stored: list[str] = field(default_factory=list)
     reports: list[int | None] = field(default_factory=list)
     """Statuses of the responses to our reports on the same association."""
+    owed: dict[Any, tuple[str, Any]] = field(default_factory=dict)
+    """What is to be reported on an association when its response has gone out."""
 
     def start(self) -> None:
         ae = AE(self.aet)
@@ -79,6 +81,7 @@ class CommittingPacs:
                 (evt.EVT_CONN_OPEN, _no_delay),
                 (evt.EVT_C_STORE, self._store),
                 (evt.EVT_N_ACTION, self._action),
+                (evt.EVT_DIMSE_SENT, self._sent),
             ],
         )
 
@@ -104,9 +107,14 @@ class CommittingPacs:
         uids = tuple(str(uid) for _, uid in references)
         self.asked.append(Asked(str(info.TransactionUID), uids, calling))
         if self.at_once and status == 0:
-            uid = info.TransactionUID
-            threading.Timer(0.05, self._report_here, (event.assoc, uid, references)).start()
+            self.owed[event.assoc] = info.TransactionUID, references
         return status, None
+
+    def _sent(self, event: Any) -> None:
+        # pynetdicom loses the answer to a report that overtakes its own response.
+        if type(event.message).__name__ == "N_ACTION_RSP" and event.assoc in self.owed:
+            what = self.owed.pop(event.assoc)
+            threading.Timer(0.05, self._report_here, (event.assoc, *what)).start()
 
     def _report_here(self, assoc: Any, transaction: str, references: Any) -> None:
         status, _ = assoc.send_n_event_report(
