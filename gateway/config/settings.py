@@ -16,9 +16,12 @@ import yaml
 from pydantic import Field
 
 from gateway.config import grpc as grpc_settings
+from gateway.config import http as http_settings
 from gateway.config.container import ContainerSettings
 from gateway.config.document import ConfigError, Document, Fault, dotted, read, validate
 from gateway.config.grpc import GrpcSettings
+from gateway.config.http import HttpSettings
+from gateway.config.kubernetes import KubernetesSettings
 from gateway.config.model import Settings
 from gateway.config.tls import TlsSettings, faults
 
@@ -102,15 +105,6 @@ class RetentionSettings(Settings):
     """Payloads that no rule matched."""
 
 
-class HttpSettings(Settings):
-    """REST, health, metrics, results service and console."""
-
-    bind: str = "127.0.0.1"
-    """Address the server binds."""
-    port: Port = 8080
-    """TCP port; 0 = any free port."""
-
-
 class MqttSettings(Settings):
     """Events to a broker."""
 
@@ -118,19 +112,6 @@ class MqttSettings(Settings):
     """``mqtt://[user:password@]host[:port]`` or ``mqtts://…``; null = no events."""
     topic_prefix: Annotated[str, Field(pattern=r"^[^+#\x00]{1,128}$")] = "gateway"
     """First level of every topic."""
-
-
-class KubernetesSettings(Settings):
-    """The Kubernetes and Argo executors."""
-
-    kubeconfig: Path | None = None
-    """Client configuration; null = the service account of the pod."""
-    namespace: str = "gateway"
-    """Namespace of the Pods and Workflows."""
-    claim: str | None = None
-    """Persistent volume claim that holds ``data-dir``."""
-    host_path: str | None = None
-    """Path on every node that holds ``data-dir``."""
 
 
 class ResourceSettings(Settings):
@@ -235,8 +216,10 @@ _PATHS: tuple[tuple[str, ...], ...] = (
     ("data-dir",), ("ae-config",), ("pipelines",), ("models",), ("common-dir",),
     ("dicom", "tls", "certificate"), ("dicom", "tls", "key"), ("dicom", "tls", "client-ca"),
     ("dicom", "tls", "destination-ca"),
+    ("http", "tls", "certificate"), ("http", "tls", "key"),
     ("grpc", "tls", "certificate"), ("grpc", "tls", "key"), ("grpc", "tls", "client-ca"),
-    ("container", "socket"), ("container", "pull-secrets"), ("kubernetes", "kubeconfig"),
+    ("container", "socket"), ("container", "pull-secrets"),
+    ("kubernetes", "kubeconfig"), ("kubernetes", "waiter"),
 )  # fmt: skip
 
 
@@ -280,6 +263,10 @@ def _usable(found: GatewaySettings, document: Document) -> GatewaySettings:
     unusable += [
         document.fault(("grpc", "tls", key), message)
         for key, message in grpc_settings.faults(found.grpc)
+    ]
+    unusable += [
+        document.fault(("http", *key.split(".")), message)
+        for key, message in http_settings.faults(found.http)
     ]
     if unusable:
         raise ConfigError(unusable)
