@@ -470,6 +470,14 @@ circuits = Table(
     Column("retry_at", Double),
 )
 
+delivery_holds = Table(
+    "delivery_holds",
+    metadata,
+    Column("destination", String(64), primary_key=True, comment="its name in small letters"),
+    Column("since", Double, nullable=False),
+    Column("by", String(64), comment="who paused it; null = an open gateway"),
+)
+
 events = Table(
     "events",
     metadata,
@@ -488,5 +496,60 @@ events = Table(
     Index(None, "payload_id"),
     Index(None, "job_id"),
     Index(None, "correlation_id"),
+    sqlite_autoincrement=True,
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("role", State, nullable=False, comment="viewer operator administrator"),
+    Column("password", Text, nullable=False, comment="argon2id, with its parameters and salt"),
+    Column("disabled", Boolean, nullable=False, default=False),
+    Column("created_at", Double, nullable=False),
+    Column("password_at", Double, nullable=False),
+    Column("seen_at", Double),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("digest", String(64), primary_key=True, comment="SHA-256 of what the cookie holds"),
+    Column("user", ForeignKey("users.name"), nullable=False),
+    Column("address", String(64), nullable=False, comment="where it began"),
+    Column("created_at", Double, nullable=False),
+    Column("seen_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False, comment="whatever is done with it"),
+    Index(None, "user"),
+    Index(None, "expires_at"),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("digest", String(64), nullable=False, unique=True, comment="SHA-256 of the token"),
+    Column("role", State, nullable=False, comment="viewer operator administrator"),
+    Column("created_by", String(64)),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double),
+    Column("used_at", Double),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", Serial, primary_key=True, autoincrement=True),
+    Column("time", Double, nullable=False),
+    Column("user", String(64), comment="null = nobody in particular"),
+    Column("via", State, nullable=False, comment="session token open sign-in cli"),
+    Column("role", State),
+    Column("address", String(64), comment="null = on this machine, without HTTP"),
+    Column("action", String(128), nullable=False, comment="method and route, or the command"),
+    Column("target", Text, comment="identifiers that stood in the route"),
+    Column("data", JSON, nullable=False, comment="what was asked for, no patient data"),
+    Column("status", Integer, comment="of the HTTP answer; null = it was never given"),
+    Index(None, "time", "id"),
+    Index(None, "user", "time"),
     sqlite_autoincrement=True,
 )
