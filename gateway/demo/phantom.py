@@ -88,6 +88,8 @@ class Options:
     study_description: str = "CT chest phantom"
     study_date: str = "20260102"
     study_time: str = "101500"
+    body_part: str = field(default="CHEST", repr=False)
+    """Defined term of Body Part Examined (PS3.16 annex L); told apart by the description."""
 
     def __post_init__(self) -> None:
         """Refuse what gives no series."""
@@ -154,16 +156,23 @@ def write_series(folder: Path, options: Options | None = None) -> Series:
     """Write the series into `folder` (made if missing) and give its identifiers and truth."""
     chosen = options or Options()
     voxels = build(chosen)
+    files, study_uid, series_uid = write_images(folder, chosen, voxels)
+    return Series(files, study_uid, series_uid, voxels.truth())
+
+
+def write_images(
+    folder: Path, options: Options, voxels: Voxels
+) -> tuple[tuple[Path, ...], str, str]:
+    """Write sampled voxels as a series; gives its files, study and series UID."""
     folder.mkdir(parents=True, exist_ok=True)
-    common = _series_attributes(chosen)
+    common = _series_attributes(options)
     files = []
-    for index in range(chosen.slices):
-        dataset = _image(common, chosen, voxels, index)
+    for index in range(options.slices):
+        dataset = _image(common, options, voxels, index)
         path = folder / f"ct-{index + 1:04d}.dcm"
-        _save(dataset, path, chosen.transfer_syntax)
+        _save(dataset, path, options.transfer_syntax)
         files.append(path)
-    study_uid, series_uid = str(common.StudyInstanceUID), str(common.SeriesInstanceUID)
-    return Series(tuple(files), study_uid, series_uid, voxels.truth())
+    return tuple(files), str(common.StudyInstanceUID), str(common.SeriesInstanceUID)
 
 
 def _series_attributes(options: Options) -> Dataset:
@@ -176,13 +185,13 @@ def _series_attributes(options: Options) -> Dataset:
     dataset.SeriesDate = dataset.AcquisitionDate = dataset.ContentDate = options.study_date
     dataset.SeriesTime = dataset.AcquisitionTime = dataset.ContentTime = options.study_time
     dataset.SeriesDescription = options.series_description
-    dataset.ProtocolName = "Chest"
-    dataset.BodyPartExamined = "CHEST"
+    dataset.ProtocolName = options.body_part.capitalize()
+    dataset.BodyPartExamined = options.body_part
     dataset.PatientPosition = options.position
     dataset.FrameOfReferenceUID = options.frame_of_reference_uid or options.uid("frame")
     dataset.PositionReferenceIndicator = ""
     dataset.Manufacturer = "Gateway"
-    dataset.ManufacturerModelName = "Chest phantom"
+    dataset.ManufacturerModelName = f"{options.body_part.capitalize()} phantom"
     dataset.DeviceSerialNumber = "1"
     dataset.SoftwareVersions = "1"
     dataset.InstitutionName = "Phantom hospital"

@@ -89,15 +89,15 @@ def sample(grid: Grid, tissue: Tissue) -> Voxels:
     if tissue.lungs:
         _paint_inside_lungs(grid, tissue, hu, labels)
     _paint_large_airways(grid, hu, labels)
-    _paint(grid, anatomy.STOMACH_GAS, anatomy.AIR_HU, hu)
-    return Voxels(_scan(grid, tissue, hu), labels, grid)
+    paint(grid, anatomy.STOMACH_GAS, anatomy.AIR_HU, hu)
+    return Voxels(scan(grid, tissue, hu), labels, grid)
 
 
 def _paint_slice(grid: Grid, tissue: Tissue, index: int, hu: Floats, labels: Labels) -> None:
     """Paint what needs no list of objects: table, body, bones, heart, parenchyma."""
     x, y, z = grid.slice_coordinates(index)
     hu[:] = anatomy.AIR_HU
-    _paint_table(grid, x, y, hu)
+    paint_table(grid, x, y, hu)
     body = (x / anatomy.BODY_AXES[0]) ** 2 + (y / anatomy.BODY_AXES[1]) ** 2
     hu[body <= 1.0] = anatomy.FAT_HU
     hu[body <= 0.93**2] = anatomy.SOFT_HU
@@ -116,7 +116,7 @@ def _paint_slice(grid: Grid, tissue: Tissue, index: int, hu: Floats, labels: Lab
         hu[inside] = np.broadcast_to(parenchyma, hu.shape)[inside]
 
 
-def _paint_table(grid: Grid, x: Floats, y: Floats, hu: Floats) -> None:
+def paint_table(grid: Grid, x: Floats, y: Floats, hu: Floats) -> None:
     """Lay the table under the patient, whichever side of the patient that is."""
     depth = grid.up * y
     slab = (depth > anatomy.TABLE_TOP) & (depth < anatomy.TABLE_BOTTOM) & (np.abs(x) < 205.0)
@@ -130,7 +130,7 @@ def _paint_inside_lungs(grid: Grid, tissue: Tissue, hu: Floats, labels: Labels) 
     fractions = {RIGHT: tissue.emphysema_right, LEFT: tissue.emphysema_left}
     for side, fraction in fractions.items():
         for sphere in anatomy.emphysema(side, fraction, tissue.junction_mm, tissue.seed):
-            _paint(grid, sphere, anatomy.EMPHYSEMA_HU, hu)
+            paint(grid, sphere, anatomy.EMPHYSEMA_HU, hu)
     for lobar in anatomy.LOBAR_AIRWAYS:
         _paint_tube(grid, lobar, hu, labels, within=True)
     for side in fractions:
@@ -147,7 +147,7 @@ def _paint_large_airways(grid: Grid, hu: Floats, labels: Labels) -> None:
         _fill(grid, tube, hu)
 
 
-def _paint(grid: Grid, shape: anatomy.Ellipsoid, value: float, hu: Floats) -> None:
+def paint(grid: Grid, shape: anatomy.Ellipsoid, value: float, hu: Floats) -> None:
     """Fill an ellipsoid with one value."""
     centre, axes = np.asarray(shape.centre), np.asarray(shape.axes)
     box = grid.box(centre - axes, centre + axes)
@@ -159,7 +159,7 @@ def _paint_tube(
     grid: Grid, tube: anatomy.Tube, hu: Floats, labels: Labels, *, within: bool
 ) -> None:
     """Paint a tube: `within` = only inside lung and still lung, else it takes the label away."""
-    box = _tube_box(grid, tube, tube.radius + tube.wall)
+    box = tube_box(grid, tube, tube.radius + tube.wall)
     if box is None:
         return
     distance = anatomy.tube_distance(tube, *grid.coordinates(box))
@@ -175,19 +175,19 @@ def _paint_tube(
 
 def _fill(grid: Grid, tube: anatomy.Tube, hu: Floats) -> None:
     """Fill the lumen of a tube with air."""
-    box = _tube_box(grid, tube, tube.radius)
+    box = tube_box(grid, tube, tube.radius)
     if box is not None:
         distance = anatomy.tube_distance(tube, *grid.coordinates(box))
         hu[box][distance <= tube.radius] = anatomy.AIR_HU
 
 
-def _tube_box(grid: Grid, tube: anatomy.Tube, reach: float) -> tuple[slice, slice, slice] | None:
+def tube_box(grid: Grid, tube: anatomy.Tube, reach: float) -> tuple[slice, slice, slice] | None:
     """Give the index box around a tube."""
     points = np.array([tube.start, tube.end])
     return grid.box(points.min(axis=0) - reach, points.max(axis=0) + reach)
 
 
-def _scan(grid: Grid, tissue: Tissue, hu: Floats) -> npt.NDArray[np.int16]:
+def scan(grid: Grid, tissue: Tissue, hu: Floats) -> npt.NDArray[np.int16]:
     """Blur in plane, add noise, round, and clip to what twelve stored bits hold."""
     random = np.random.default_rng([tissue.seed, 3])
     spacing = abs(float(grid.column_step[0]))
