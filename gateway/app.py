@@ -46,11 +46,13 @@ from gateway.jobs.payload_files import PayloadFiles
 from gateway.jobs.rerun import rerun
 from gateway.jobs.scheduler import Scheduler, Tempo
 from gateway.monitor import garbage, health, metrics
+from gateway.monitor.condition_metrics import ConditionCollector
 from gateway.monitor.journal import Journal
 from gateway.monitor.machine_metrics import MachineCollector
 from gateway.monitor.nvml import Nvml
 from gateway.monitor.operators import Lookup
 from gateway.monitor.sampler import Sampler
+from gateway.monitor.waiting_metrics import WaitingCollector
 from gateway.parts import Ending, Part, Threaded, Worker
 from gateway.payloads.actions import PayloadActions
 from gateway.payloads.assembler import Assembler
@@ -102,6 +104,7 @@ class Gateway:
         self.endpoints: dict[str, int] = {"pid": os.getpid()}
         self._checks: dict[str, health.Check] = {}
         self._receivers: Receivers | None = None
+        self._backlog: Callable[[], int] | None = None
         self._parts: list[Part] = [
             Ending(self.database.close),
             Threaded("ae-config", _Watch(self.ae_config)),
@@ -300,6 +303,7 @@ class Gateway:
         )
         self._work("assembler", assembler)
         self._parts.append(intake)
+        self._backlog = lambda: intake.backlog
         self._checks["intake"] = lambda: health.Part.of(intake.alive)
         receivers = Receivers(self.settings, self.folders.root, self.ae_config, intake)
         self._receivers = receivers
@@ -325,6 +329,10 @@ class Gateway:
                 self.database,
                 self.ae_config,
                 self.folders.root,
+                WaitingCollector(self.database, self.ae_config),
+                ConditionCollector(
+                    self.database, self.settings.storage, self._checks, self._backlog
+                ),
                 MachineCollector(sampler.machine, self.folders.root),
             ),
             actions=self._actions(retention),

@@ -191,3 +191,13 @@ def _ended_here(process: str) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return True
     return fields[19] != start or fields[0] in "ZX"
+
+
+def living(connection: Connection) -> int:
+    """How many schedulers are alive, by their leases; on SQLite by the last one's process."""
+    s = schedulers.c
+    query = sa.select(s.process, s.lease_until, _clock(connection).label("now"))
+    rows = connection.execute(query.order_by(s.started_at.desc())).all()
+    if connection.dialect.name == "sqlite":
+        return sum(not _ended_here(row.process) for row in rows[:1])
+    return sum(row.lease_until is not None and row.lease_until >= row.now for row in rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import tempfile
 import textwrap
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import typer
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
 
 from reference.words import code, fence, table
 
@@ -70,22 +73,32 @@ def rest() -> str:
     return table(("method", "path", "what it does", "query"), rows)
 
 
+def _families(*collectors: Collector) -> Iterator[Metric]:
+    return itertools.chain.from_iterable(each.collect() for each in collectors)
+
+
 def metrics() -> str:
     """Every metric family, from a collector over an empty database."""
     from gateway.config.live import LiveAeConfig
+    from gateway.config.settings import StorageSettings
     from gateway.database.engine import Database, sqlite_url
+    from gateway.monitor.condition_metrics import ConditionCollector
     from gateway.monitor.machine_metrics import MachineCollector
     from gateway.monitor.metrics import GatewayCollector
     from gateway.monitor.sampler import Machine
+    from gateway.monitor.waiting_metrics import WaitingCollector
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         database = Database(sqlite_url(folder / "gateway.db"))
         database.create()
-        records = GatewayCollector(database, LiveAeConfig(folder), folder)
+        live = LiveAeConfig(folder)
+        records = GatewayCollector(database, live, folder)
+        waiting = WaitingCollector(database, live)
+        conditions = ConditionCollector(database, StorageSettings(), {})
         machine = MachineCollector(Machine, folder)
         rows = []
-        for family in (*records.collect(), *machine.collect()):
+        for family in _families(records, waiting, conditions, machine):
             labels = ", ".join(code(label) for label in getattr(family, "_labelnames", ()))
             full = family.name + ("_total" if family.type == "counter" else "")
             rows.append([code(full), family.type, labels, family.documentation])

@@ -63,6 +63,15 @@ class Intake:
         """True while the applier works."""
         return self._thread.is_alive()
 
+    @property
+    def backlog(self) -> int:
+        """How many records of the logs wait to be applied; any thread."""
+        behind = (
+            self.board.visible(receiver) - self.applier.position(receiver)
+            for receiver in range(self.receivers)
+        )
+        return sum(max(0, count) for count in behind)
+
     def start(self) -> None:
         """Start the applier."""
         self._thread.start()
