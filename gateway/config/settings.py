@@ -23,6 +23,7 @@ from gateway.config.grpc import GrpcSettings
 from gateway.config.http import HttpSettings
 from gateway.config.kubernetes import KubernetesSettings
 from gateway.config.model import Settings
+from gateway.config.services import ServiceSettings
 from gateway.config.tls import TlsSettings, faults
 
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -210,6 +211,7 @@ class GatewaySettings(Settings):
     """Folders of this machine that a definition's ``hostVolumePath`` may name, themselves or below;
     operators see them read-only.  Empty = such a definition is refused."""
     jobs: JobSettings = JobSettings()
+    services: ServiceSettings = ServiceSettings()
 
 
 _PATHS: tuple[tuple[str, ...], ...] = (

@@ -287,6 +287,7 @@ jobs = Table(
     Column("node", String(255), comment="machine of the last attempt"),
     Column("devices", JSON(none_as_null=True), comment="indices of GPUs that the attempt has"),
     Column("rerun_from", Text, comment="operator; what stands before it is kept"),
+    Column("services", JSON(none_as_null=True), comment="identity to [cpu, memory_mb, gpus]"),
     UniqueConstraint("received_payload_id", "revision", "rule"),
     CheckConstraint("priority BETWEEN 1 AND 4", name="priority"),
     Index(None, "state", "priority", "queued_at"),
@@ -321,6 +322,32 @@ scheduling_holds = Table(
     Column("pipeline", String(255), primary_key=True, comment="its name; empty = all of them"),
     Column("mode", State, nullable=False, comment="PAUSED DRAINING"),
     Column("since", Double, nullable=False),
+)
+
+services = Table(
+    "services",
+    metadata,
+    Column("id", Id, primary_key=True, comment="of one life: its processes are found by it"),
+    Column("identity", String(64), nullable=False, comment="the same program has the same"),
+    Column("name", String(255), nullable=False, comment="as the definition calls it"),
+    Column("image", Text, nullable=False, comment="image:tag"),
+    Column("owner", Id, nullable=False, comment="scheduler that runs it"),
+    Column("node", String(255), nullable=False),
+    Column("state", State, nullable=False, comment="RESERVED STARTING READY RESTARTING STOPPING"),
+    Column("reason", Text, comment="why it is not READY, or why it was started again"),
+    Column("cpu", Double, nullable=False),
+    Column("memory_mb", Integer, nullable=False),
+    Column("gpus", Integer, nullable=False),
+    Column("devices", JSON, nullable=False, comment="indices of GPUs that are its own"),
+    Column("models", JSON, nullable=False, comment="loaded; of the gateway's own Triton"),
+    Column("jobs", Integer, nullable=False, comment="that need it now"),
+    Column("restarts", Integer, nullable=False),
+    Column("log", Text, nullable=False, comment="relative to data-dir"),
+    Column("stop_requested", Boolean, nullable=False, comment="as soon as no job needs it"),
+    Column("created_at", Double, nullable=False),
+    Column("ready_at", Double, comment="of its present process"),
+    Column("used_at", Double, nullable=False, comment="a job needed it last"),
+    Index(None, "node", "owner"),
 )
 
 reusable_payloads = Table(
