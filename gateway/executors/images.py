@@ -33,13 +33,19 @@ class Program:
 class Images:
     """Commands by image name; immutable."""
 
-    def __init__(self, settings: Mapping[str, ImageSettings] | None = None) -> None:
+    def __init__(
+        self,
+        settings: Mapping[str, ImageSettings] | None = None,
+        interpreter: str = sys.executable,
+    ) -> None:
+        """``interpreter`` runs the operators that ship."""
         self._settings = dict(settings or {})
+        self._presets = _presets(interpreter)
 
     @property
     def names(self) -> tuple[str, ...]:
         """Every name that is configured or preset."""
-        return tuple(sorted({*self._settings, *_presets()}))
+        return tuple(sorted({*self._settings, *self._presets}))
 
     def find(self, operator: Operator) -> Program | None:
         """The program of an operator, its own command put in; None if its image is unknown.
@@ -53,7 +59,7 @@ class Images:
         return Program(operator.command, program.env, program.folder, program.visible)
 
     def _image(self, image: str, tag: str) -> Program | None:
-        presets = _presets()
+        presets = self._presets
         for name in _spellings(image):
             for key in (f"{name}:{tag}", name):
                 if key in self._settings:
@@ -85,16 +91,14 @@ def _configured(settings: ImageSettings) -> Program:
     return Program(tuple(settings.command), dict(settings.env), visible=tuple(found))
 
 
-def _presets() -> dict[str, Program]:
-    """The operators that ship, run by the interpreter that runs the gateway."""
+def _presets(python: str) -> dict[str, Program]:
+    """The operators that ship."""
     shipped = {
-        f"gateway/{name}": Program(
-            (sys.executable, "-m", f"gateway.operators.{name.replace('-', '_')}")
-        )
+        f"gateway/{name}": Program((python, "-m", f"gateway.operators.{name.replace('-', '_')}"))
         for name in ("dicom-reader", "lung-density", "dicom-writer")
     }
     # Clara's definitions say `python register.py …`, relative to the image's working folder.
     folder = interpreter.package_folder() / "operators" / "register_results"
-    module = (sys.executable, "-m", "gateway.operators.register_results")
+    module = (python, "-m", "gateway.operators.register_results")
     shipped[f"gateway/{_REGISTER}"] = Program(module, folder=str(folder))
     return shipped

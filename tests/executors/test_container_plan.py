@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from gateway.executors.access import User
 from gateway.executors.container import secrets
 from gateway.executors.container.api import Facts
-from gateway.executors.container.images import reference_of
-from gateway.executors.container.plan import Plan, User, options
+from gateway.executors.container.plan import Plan, options
+from gateway.executors.references import reference_of
 
 DOCKER = Facts(podman=False, version="1.41", options=("seccomp",))
 PODMAN = Facts(podman=True, version="1.41", options=())

@@ -7,15 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gateway.config.container import ContainerSettings
-from gateway.executors import gpus, needs, outputs, shared
-from gateway.executors.container import access
+from gateway.executors import access, gpus, needs, outputs, shared
 from gateway.executors.container.api import Api, EngineError
 from gateway.executors.container.images import (
     Image,
     ImageMissingError,
     Images,
     StoppedError,
-    reference_of,
 )
 from gateway.executors.container.layouts.base import Staged
 from gateway.executors.container.layouts.choice import Layouts
@@ -25,6 +23,7 @@ from gateway.executors.container.secrets import SecretError, find
 from gateway.executors.environment import environment
 from gateway.executors.images import Program
 from gateway.executors.logfile import LogFile
+from gateway.executors.references import reference_of
 from gateway.executors.sandbox import Bind
 from gateway.executors.steps import Started
 from gateway.executors.stopping import StopFlag

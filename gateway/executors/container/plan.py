@@ -13,6 +13,7 @@ from typing import Any
 import docker
 from docker.types import DeviceRequest, Mount
 
+from gateway.executors.access import User
 from gateway.executors.container.api import Facts
 from gateway.executors.limits import MAX_PROCESSES
 from gateway.executors.sandbox import Bind
@@ -22,16 +23,6 @@ JOB, ATTEMPT, OPERATOR = "gateway.job", "gateway.attempt", "gateway.operator"
 _SHARES_OF_A_CORE = 1024
 _CDI = "nvidia.com/gpu"
 """Kind of NVIDIA's devices in the Container Device Interface, which Podman speaks."""
-
-
-@dataclass(frozen=True)
-class User:
-    """Who the operator is, by number; never root."""
-
-    uid: int
-    gid: int
-    group: int | None = None
-    """A further group, that of the gateway's files where they are not the operator's own."""
 
 
 @dataclass(frozen=True)

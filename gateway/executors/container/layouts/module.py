@@ -17,7 +17,7 @@ from typing import Any
 import pydicom
 from pydicom.errors import InvalidDicomError
 
-from gateway.executors.container.access import open_to_group
+from gateway.executors.access import open_to_group
 from gateway.executors.container.layouts.base import Staged, inputs, outputs
 from gateway.executors.container.layouts.package import paths
 from gateway.executors.sandbox import Bind

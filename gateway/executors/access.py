@@ -9,12 +9,21 @@ from __future__ import annotations
 
 import os
 import stat
+from dataclasses import dataclass
 from pathlib import Path
-
-from gateway.executors.container.plan import User
 
 OPERATOR_ID = 1000
 """User and group of operators under a gateway that runs as root."""
+
+
+@dataclass(frozen=True)
+class User:
+    """Who the operator is, by number; never root."""
+
+    uid: int
+    gid: int
+    group: int | None = None
+    """A further group, that of the gateway's files where they are not the operator's own."""
 
 
 def user() -> User:
