@@ -336,9 +336,10 @@ class Gateway:
                 MachineCollector(sampler.machine, self.folders.root),
             ),
             actions=self._actions(retention),
+            http=self.settings.http,
         )
         http = self.settings.http
-        server = HttpServer(create_app(services), http.bind, http.port)
+        server = HttpServer(create_app(services), http.bind, http.port, http)
         self.endpoints["http"] = server.port
         self._parts.append(server)
         self._platform(sampler)

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from gateway.web import acting, api, description, lists, problems, tasks, watching
+from gateway.web import (
+    acting,
+    api,
+    description,
+    lists,
+    people,
+    problems,
+    signing,
+    tasks,
+    watching,
+)
+from gateway.web.accounts.accounts import Accounts
+from gateway.web.gate import Gate
 from gateway.web.guard import Guard
 from gateway.web.services import Services
 
@@ -26,11 +38,14 @@ def create_app(services: Services) -> FastAPI:
         redoc_url=None,
     )
     app.state.services = services
-    rooms = (watching, api, lists, acting, tasks)
+    app.state.accounts = Accounts(services.database, services.http)
+    rooms = (watching, signing, people, api, lists, acting, tasks)
     for room in rooms:
         app.include_router(room.router)
     app.add_route("/api/v1/docs", watching.docs_page, methods=["GET"], include_in_schema=False)
     problems.install(app, [*app.routes, *(route for room in rooms for route in room.router.routes)])
     description.install(app)
+    app.add_middleware(Gate, accounts=app.state.accounts, http=services.http)
+    # The last one added is the outermost.
     app.add_middleware(Guard)
     return app

@@ -10,14 +10,12 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gateway.web import access
+from gateway.web.access import SAFE_METHODS
 from gateway.web.problems import problem
 
 log = logging.getLogger(__name__)
 
-MAX_BODY = 64 * 1024
-"""Largest request body, in bytes."""
-
-_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'",
@@ -43,7 +41,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        if scope["method"] not in _SAFE_METHODS and _foreign(headers):
+        if scope["method"] not in SAFE_METHODS and _foreign(headers):
             # A page of another site in a user's browser must not act on the gateway.
             answer = problem(403, "This request comes from a page of another site.")
             await answer(scope, receive, _with_headers(send))
@@ -53,12 +51,13 @@ class Guard:
             await answer(scope, receive, _with_headers(send))
             return
         length = headers.get("content-length", "0")
-        if not length.isdigit() or int(length) > MAX_BODY:
-            await _too_large()(scope, receive, _with_headers(send))
+        most = access.call(scope["method"], scope["path"]).access.body
+        if not length.isdigit() or int(length) > most:
+            await _too_large(most)(scope, receive, _with_headers(send))
             return
-        await self._answered(scope, receive, _with_headers(send))
+        await self._answered(scope, receive, _with_headers(send), most)
 
-    async def _answered(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _answered(self, scope: Scope, receive: Receive, send: Send, most: int) -> None:
         """Let the application answer; its faults are logged once and answered as a problem."""
         started = False
 
@@ -68,7 +67,7 @@ class Guard:
             await send(message)
 
         try:
-            await self._limited(scope, receive, noted)
+            await self._limited(scope, receive, noted, most)
         except Exception:  # the request's boundary: one that fails must not end the others
             extra = {"method": scope["method"], "route": scope["path"]}
             log.exception("a request failed", extra=extra)
@@ -77,7 +76,7 @@ class Guard:
             answer = problem(500, "The gateway failed at this request; its log says why.")
             await answer(scope, receive, send)
 
-    async def _limited(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _limited(self, scope: Scope, receive: Receive, send: Send, most: int) -> None:
         seen = 0
         answered = False
 
@@ -85,24 +84,24 @@ class Guard:
             nonlocal seen
             message = await receive()
             seen += len(message.get("body", b""))
-            if seen > MAX_BODY:
+            if seen > most:
                 raise _TooLarge
             return message
 
         async def noted(message: Message) -> None:
             nonlocal answered
-            if seen <= MAX_BODY:
+            if seen <= most:
                 await send(message)
             elif not answered:
                 # The framework took our signal for a bad body: say what it really was.
                 answered = True
-                await _too_large()(scope, receive, send)
+                await _too_large(most)(scope, receive, send)
 
         await self._app(scope, counted, noted)
 
 
-def _too_large() -> Any:
-    return problem(413, f"The body is larger than {MAX_BODY} bytes.")
+def _too_large(most: int) -> Any:
+    return problem(413, f"The body is larger than {most} bytes.")
 
 
 def _foreign(headers: Headers) -> bool:

@@ -17,6 +17,7 @@ from sqlalchemy.engine import Connection
 
 from gateway.database.schema import (
     associations,
+    audit,
     commitment_requests,
     decisions,
     events,
@@ -102,6 +103,7 @@ EVENTS = _listing(
     job="job_id", result="result_id",
 )  # fmt: skip
 REUSABLE_PAYLOADS = _listing(reusable_payloads, "created_at")
+AUDIT = _listing(audit, "id", "id", "user", "action")
 PIPELINES = _listing(pipelines, "created_at", "id", "name")
 DECISIONS = _listing(
     decisions, "decided_at", "id", "outcome", "rule", payload="payload_id", job="job_id"

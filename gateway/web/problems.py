@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,11 @@ from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match
 
 from gateway.errors import GatewayError, Refused, Transient
+from gateway.web.accounts.accounts import WrongPassword
+from gateway.web.accounts.attempts import TooMany
+from gateway.web.accounts.passwords import WeakPassword
+from gateway.web.accounts.tokens import UnknownToken
+from gateway.web.accounts.users import BadName, UnknownUser
 from gateway.web.listing import BadCursor
 
 MEDIA_TYPE = "application/problem+json"
@@ -89,11 +95,22 @@ async def _invalid(_request: Request, error: Exception) -> JSONResponse:
 
 
 async def _ours(_request: Request, error: Exception) -> JSONResponse:
-    if isinstance(error, NotFound):
-        return problem(404, str(error))
-    if isinstance(error, BadCursor):
-        return problem(422, str(error))
+    status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 409)
     if isinstance(error, Transient):
-        wait = max(1, round(error.retry_after or 1))
-        return problem(503, str(error), headers={"Retry-After": str(wait)})
-    return problem(409, str(error))
+        wait = max(1, math.ceil(error.retry_after or 1))
+        return problem(status, str(error), headers={"Retry-After": str(wait)})
+    return problem(status, str(error))
+
+
+_STATUS: Mapping[type[Exception], int] = {
+    NotFound: 404,
+    UnknownUser: 404,
+    UnknownToken: 404,
+    BadCursor: 422,
+    BadName: 422,
+    WeakPassword: 422,
+    WrongPassword: 401,
+    TooMany: 429,
+    Transient: 503,
+}
+"""The status of an error of ours by its class; any other is a 409."""

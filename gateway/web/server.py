@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 import time
+from collections.abc import Callable
 
 import uvicorn
 from fastapi import FastAPI
 
+from gateway.config.http import HttpSettings
+from gateway.config.tls import TlsSettings, listener_context
 from gateway.errors import Permanent
 
 START_SECONDS = 30.0
@@ -25,11 +29,15 @@ class HttpError(Permanent):
 class HttpServer:
     """Serves one application on one address; started and stopped by the composition root."""
 
-    def __init__(self, app: FastAPI, bind: str, port: int) -> None:
+    def __init__(
+        self, app: FastAPI, bind: str, port: int, settings: HttpSettings | None = None
+    ) -> None:
         """Bind at once, so that a taken port is known before anything starts.
 
-        ``port`` 0 = any free one.  Raises :class:`HttpError`.
+        ``port`` 0 = any free one; of ``settings`` TLS and proxies count.  Raises
+        :class:`HttpError`.
         """
+        given = settings or HttpSettings()
         try:
             family = socket.AF_INET6 if ":" in bind else socket.AF_INET
             self._socket = socket.create_server((bind, port), family=family, backlog=128)
@@ -48,6 +56,10 @@ class HttpServer:
             timeout_graceful_shutdown=5,
             h11_max_incomplete_event_size=MAX_HEAD,
             server_header=False,
+            # The library believes any program of this machine by itself.
+            proxy_headers=bool(given.proxies),
+            forwarded_allow_ips=list(given.proxies),
+            ssl_context_factory=_tls(given),
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._run, name="http", daemon=True)
@@ -79,3 +91,12 @@ class HttpServer:
 
     def _run(self) -> None:
         self._server.run(sockets=[self._socket])
+
+
+def _tls(settings: HttpSettings) -> Callable[..., ssl.SSLContext] | None:
+    """What makes the server's TLS, of the same profile as the DICOM listener's; None = no TLS."""
+    given = settings.tls
+    if given.certificate is None:
+        return None
+    context = listener_context(TlsSettings(certificate=given.certificate, key=given.key))
+    return lambda *_arguments: context

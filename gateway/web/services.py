@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 from fastapi import Depends, Request
 from prometheus_client import CollectorRegistry
 
+from gateway.config.http import HttpSettings
 from gateway.config.live import LiveAeConfig
 from gateway.database.engine import Database
 from gateway.events.wake import Wakeups
@@ -52,6 +53,8 @@ class Services:
     registry: CollectorRegistry
     """What ``/metrics`` shows."""
     actions: Actions
+    http: HttpSettings = field(default_factory=HttpSettings)
+    """Who is let in."""
 
 
 def _services(request: Request) -> Services:

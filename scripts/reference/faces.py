@@ -58,11 +58,13 @@ def _parameters(command: Any, context: Any) -> Iterator[str]:
 
 def rest() -> str:
     """Every route, from the OpenAPI description that the gateway serves."""
+    from gateway.config.http import HttpSettings
     from gateway.web.application import create_app
     from gateway.web.services import Services
 
     # The description needs no services, only the version that stands in it.
-    services = cast("Services", SimpleNamespace(version="0"))
+    given = SimpleNamespace(version="0", database=None, http=HttpSettings())
+    services = cast("Services", given)
     schema = create_app(services).openapi()
     rows = []
     for path, methods in sorted(schema["paths"].items()):

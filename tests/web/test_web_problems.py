@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from gateway.database import schema
-from gateway.web.guard import MAX_BODY
+from gateway.web.access import SMALL as MAX_BODY
 from tests.support import seed
 from tests.web.conftest import Site
 

@@ -52,8 +52,8 @@ def create(
     until = None if days is None else now + days * 86400
     row = {"name": name, "digest": digest(secret), "role": role.value, "created_by": by}
     connection.execute(sa.insert(tokens).values(**row, created_at=now, expires_at=until))
-    row = connection.execute(sa.select(*_SHOWN).where(tokens.c.name == name)).mappings().one()
-    return dict(row), secret
+    made = connection.execute(sa.select(*_SHOWN).where(tokens.c.name == name)).mappings().one()
+    return dict(made), secret
 
 
 def remove(connection: Connection, name: str) -> None:

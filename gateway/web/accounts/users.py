@@ -140,3 +140,8 @@ def _keep_an_administrator(connection: Connection, name: str) -> None:
 
 def _end_sessions(connection: Connection, name: str) -> None:
     connection.execute(sa.delete(sessions).where(sessions.c.user == name))
+
+
+def rehash(connection: Connection, name: str, password: str) -> None:
+    """Keep the same password with today's work; sessions live on."""
+    connection.execute(sa.update(users).where(users.c.name == name).values(password=password))
