@@ -6,7 +6,7 @@ PYTEST := $(PYTHON_BIN) -m pytest
 # Most tests wait for other programs: more workers than cores.  WORKERS=0 runs them in one process.
 WORKERS ?= 3
 
-.PHONY: help demo test test-postgresql check docs prove bench lock format clean setup setup-test
+.PHONY: help demo test test-postgresql check docs prove bench lock format clean setup setup-test console
 
 help: ## List the targets
 	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -16,6 +16,9 @@ setup:
 
 setup-test:
 	@scripts/setup test
+
+console: ## Build the pages at / (needs Node.js)
+	@scripts/console --required
 
 demo: setup ## A CT study goes in, SEG, SR and SC arrive in a PACS
 	@.venv/bin/gateway demo
@@ -36,6 +39,7 @@ check: setup-test ## ruff, formatting, mypy (strict), import-linter
 	@.venv/bin/ruff format --check
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports --no-logo
+	@! command -v npm >/dev/null || npm --prefix gateway/web/console run --silent check
 
 docs: setup-test ## Write the reference pages anew from the code
 	@$(PYTHON_BIN) scripts/make_reference.py
@@ -60,4 +64,4 @@ format: setup-test ## Format and mend what can be mended
 	@.venv/bin/ruff format
 
 clean: ## Remove what was built, not what was received
-	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	@rm -rf .venv gateway/web/static gateway/web/console/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
