@@ -1,14 +1,21 @@
-"""dicom-writer: lung labels and measurements go back to DICOM as SEG, SR and Secondary Capture.
+"""dicom-writer: labels and measurements go back to DICOM as SEG, SR and Secondary Capture.
 
 Run it as::
 
     python -m gateway.operators.dicom_writer --input dcm:DICOM --input lungs:LUNGS \\
         --input volume:VOLUME --output FOLDER
 
-Inputs, by name: `dcm` = the original instances (the raw payload), `lungs` = what `lung-density`
-wrote, `volume` = what `dicom-reader` wrote (its `series.json` tells which instance is which slice).
+Inputs, by name: `dcm` = the original instances (the raw payload), `volume` = what `dicom-reader`
+wrote (its `series.json` tells which instance is which slice), and either `lungs` = what
+`lung-density` wrote, or `labels` = a label map with its `labels.json`, as `roi-generator` writes.
 
-What it writes: `<series-instance-uid>/<sop-instance-uid>.dcm`, four instances in three series:
+Results are files `<series-instance-uid>/<sop-instance-uid>.dcm`.
+
+With `labels` it writes one SEG (series number 9001): a segment for each entry of `segments`, whose
+category, type and laterality are the codes that stand there, in the order of their numbers. A label
+without a voxel is left out; what is listed as `missing` stands in the Content Description.
+
+With `lungs` it writes four instances in three series:
 
 ==============  ======  =========================================================================
 series number   object  content
@@ -30,7 +37,8 @@ algorithm's version) by UUID version 5 under `2.25`, so another attempt or job m
 Coding scheme `99GATEWAY`: `LAA950` = share of lung voxels below -950 HU; `PERC15` = 15th
 percentile of lung density. The standard has no codes of its own for them.
 
-Refused by name, exit code 3: NO_MEASUREMENTS, NO_LABELS, NO_SERIES_LIST, SOURCE_MISSING,
+Refused by name, exit code 3: NO_MEASUREMENTS, NO_LABELS, BAD_LABELS (of `labels.json`: a code or a
+name that DICOM cannot hold, a number without an entry), NO_SERIES_LIST, SOURCE_MISSING,
 SOURCE_UNREADABLE, MIXED_PATIENTS, MIXED_SERIES, PATIENT_DIFFERS (the reader saw another patient),
 GEOMETRY_MISMATCH (the labels do not lie where the source images do).
 """

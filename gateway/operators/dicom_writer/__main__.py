@@ -11,15 +11,16 @@ from pathlib import Path
 from pydicom.dataset import Dataset
 
 from gateway.operators.dicom_writer.capture import make_captures
+from gateway.operators.dicom_writer.labelled import make_labelled, title_of
 from gateway.operators.dicom_writer.origin import origin_of
 from gateway.operators.dicom_writer.report import make_report
 from gateway.operators.dicom_writer.segmentation import make_segmentation
-from gateway.operators.dicom_writer.source import load_case
+from gateway.operators.dicom_writer.source import load_case, load_labelled
 from gateway.operators.sdk import Context, run
 
 
 def main(context: Context) -> None:
-    """Write SEG, SR and SC of the measured series.
+    """Write what the inputs call for: the results of lung-density, or a label map's SEG.
 
     Raises:
         InputRefusedError: what goes in does not belong together, by name.
@@ -42,16 +43,32 @@ def _discreet() -> Iterator[None]:
 
 
 def _write_results(context: Context) -> None:
-    case = load_case(context.input("dcm"), context.input("lungs"), context.input("volume"))
-    attempt = context.environ.get("GATEWAY_JOB_ATTEMPT", "1")
-    origin = origin_of(case.measurements, context.job_id, attempt)
-    segmentation = make_segmentation(case, origin)
-    results = [segmentation, make_report(case, origin, segmentation), *make_captures(case, origin)]
+    results = _labelled(context) if context.has_input("labels") else _lungs(context)
     for result in results:
         path = write_instance(result, context.output())
         context.log.info(
             "instance.written", sop=str(result.SOPInstanceUID), bytes=path.stat().st_size
         )
+
+
+def _lungs(context: Context) -> list[Dataset]:
+    """Make the four results of lung-density."""
+    case = load_case(context.input("dcm"), context.input("lungs"), context.input("volume"))
+    origin = origin_of(case.measurements, context.job_id, _attempt(context))
+    segmentation = make_segmentation(case, origin)
+    return [segmentation, make_report(case, origin, segmentation), *make_captures(case, origin)]
+
+
+def _labelled(context: Context) -> list[Dataset]:
+    """Make the segmentation of a label map that says itself what its labels are."""
+    case = load_labelled(context.input("dcm"), context.input("labels"), context.input("volume"))
+    model = title_of(case)
+    origin = origin_of(case.measurements, context.job_id, _attempt(context), model)
+    return [make_labelled(case, origin)]
+
+
+def _attempt(context: Context) -> str:
+    return context.environ.get("GATEWAY_JOB_ATTEMPT", "1")
 
 
 def write_instance(result: Dataset, folder: Path) -> Path:

@@ -27,6 +27,7 @@ class Origin:
     algorithm: str
     version: str
     seed: str
+    model: str = MODEL
 
     def uid(self, what: str) -> UID:
         """Derive a UID (PS3.5 B.2) for one thing of this run; equal for equal runs."""
@@ -36,7 +37,7 @@ class Origin:
         """Give the General Equipment attributes (PS3.3 C.7.5.1) in highdicom's words."""
         return {
             "manufacturer": MANUFACTURER,
-            "manufacturer_model_name": MODEL,
+            "manufacturer_model_name": self.model,
             "software_versions": self.version,
             "device_serial_number": "1",
         }
@@ -51,7 +52,9 @@ class Origin:
         )
 
 
-def origin_of(measurements: dict[str, Any], job_id: str, attempt: str = "1") -> Origin:
+def origin_of(
+    measurements: dict[str, Any], job_id: str, attempt: str = "1", model: str = MODEL
+) -> Origin:
     """Tell the origin from the measurements' algorithm and the job (empty = none).
 
     Each attempt of a job has UIDs of its own: a rerun may give other bytes, and a PACS that has
@@ -61,4 +64,4 @@ def origin_of(measurements: dict[str, Any], job_id: str, attempt: str = "1") -> 
     name, version = str(algorithm.get("name") or MODEL), str(algorithm.get("version") or "0")
     series = str(measurements["source"]["series_instance_uid"])
     seed = f"{job_id}/{attempt}" if job_id else f"{series}/{name}/{version}"
-    return Origin(name, version, seed)
+    return Origin(name, version, seed, model)

@@ -27,7 +27,7 @@ def make_segmentation(case: Case, origin: Origin) -> Dataset:
     """
     segmentation: Dataset = highdicom.seg.Segmentation(
         source_images=case.headers,
-        pixel_array=_frames(case),
+        pixel_array=frames_of(case, case.labels),
         segmentation_type=SegmentationTypeValues.BINARY,
         segment_descriptions=[_describe(origin, *side) for side in SIDES],
         series_instance_uid=origin.uid("seg series"),
@@ -44,9 +44,13 @@ def make_segmentation(case: Case, origin: Origin) -> Dataset:
     return segmentation
 
 
-def _frames(case: Case) -> npt.NDArray[np.uint8]:
-    """Order the labels as the source's frames: (frame, row, column)."""
-    frames = np.ascontiguousarray(case.labels.transpose(2, 1, 0))
+def frames_of(case: Case, labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Order labels of the volume as the source's frames: (frame, row, column).
+
+    Raises:
+        InputRefusedError: SOURCE_UNREADABLE, a multi-frame source of which only a part is volume.
+    """
+    frames = np.ascontiguousarray(labels.transpose(2, 1, 0))
     numbers = [frame for _, frame in case.slices]
     if all(number is None for number in numbers):
         return frames

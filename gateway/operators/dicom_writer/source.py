@@ -52,16 +52,36 @@ def load_case(dicom: Path, lungs: Path, volume: Path) -> Case:
     """
     measurements = _read_json(lungs / "measurements.json", "NO_MEASUREMENTS")
     series_uid, labels_file = _check_measurements(measurements)
+    return _assemble(dicom, lungs / labels_file, volume, measurements, series_uid)
+
+
+def load_labelled(dicom: Path, labels: Path, volume: Path) -> Case:
+    """Load a label map with its `labels.json`, which becomes the case's `measurements`.
+
+    Raises:
+        InputRefusedError: by the names listed in the package.
+    """
+    record = _read_json(labels / "labels.json", "NO_LABELS")
+    try:
+        series_uid = str(record["source"]["series_instance_uid"])
+        name = PurePath(str(record["labels"]["file"])).name
+    except (KeyError, TypeError) as error:
+        raise InputRefusedError("NO_LABELS", "labels.json is not complete") from error
+    return _assemble(dicom, labels / name, volume, record, series_uid)
+
+
+def _assemble(
+    dicom: Path, labels_file: Path, volume: Path, record: dict[str, Any], series_uid: str
+) -> Case:
+    """Load source, volume and labels, and check that they belong together."""
     listing = _read_json(volume / "series.json", "NO_SERIES_LIST")
     series = _series(listing, series_uid)
-    labels, affine = _load_nifti(lungs / labels_file)
+    labels, affine = _load_nifti(labels_file)
     hu, _ = _load_nifti(volume / PurePath(str(series["files"]["nifti"])).name)
     datasets, slices = _load_datasets(dicom, series["sources"][0])
     _check_identity(datasets, series, str(listing.get("patient_digest") or ""))
     study, headers = study_of(datasets[0]), [image_of(dataset) for dataset in datasets]
-    case = Case(
-        study, headers, slices, hu, labels.astype(np.uint8, copy=False), affine, measurements
-    )
+    case = Case(study, headers, slices, hu, labels.astype(np.uint8, copy=False), affine, record)
     _check_geometry(case)
     return case
 
