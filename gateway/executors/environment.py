@@ -21,12 +21,29 @@ _THREADS = (
 
 
 def environment(
-    run: JobRun, operator: Operator, program: Program, gpus: Sequence[str]
+    run: JobRun,
+    operator: Operator,
+    program: Program,
+    gpus: Sequence[str],
+    connections: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """Every variable that the operator sees; nothing of the gateway's own environment is in it.
 
-    Later ones win: ours, the image's, the definition's, those of the contract.
+    Later ones win: ours, the image's, the definition's, those of its ``connections``, those of the
+    contract.
     """
+    return {
+        **base(operator.requests.cpu),
+        **program.env,
+        **operator.variables,
+        **_devices(gpus),
+        **(connections or {}),
+        **_contract(run, operator),
+    }
+
+
+def base(cpu: float) -> dict[str, str]:
+    """What every sandboxed program is told that was given ``cpu`` cores."""
     return {
         "PATH": search_path(),
         "HOME": "/tmp",  # noqa: S108 - inside the sandbox
@@ -36,11 +53,7 @@ def environment(
         # Log lines must arrive while the operator runs, and its folders are read-only.
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
-        **_threads(operator.requests.cpu),
-        **program.env,
-        **operator.variables,
-        **_devices(gpus),
-        **_contract(run, operator),
+        **_threads(cpu),
     }
 
 

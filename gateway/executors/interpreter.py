@@ -33,6 +33,8 @@ def visible() -> list[Path]:
 def installation(path: Path) -> list[Path]:
     """What must be seen for ``path`` to work: its virtual environment, or just itself."""
     environment = path.parent.parent
+    if path.name == "tritonserver" and (environment / "backends").is_dir():
+        return [] if _in_usr(path) else outermost([environment, environment.resolve()])
     if not (environment / "pyvenv.cfg").is_file():
         return [] if _in_usr(path) else outermost([path, path.resolve()])
     return outermost([p for p in (environment, *_base(environment)) if not _in_usr(p)])

@@ -5,15 +5,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from gateway.executors.serving import Serving
 from gateway.jobs.executor import End, OperatorEnd
 from gateway.pipelines.model import Operator
 
 
-def obstacle(engine: str, operator: Operator, host_volumes: Sequence[str]) -> OperatorEnd | None:
+def obstacle(
+    engine: str,
+    operator: Operator,
+    host_volumes: Sequence[str],
+    services: Serving | None = None,
+) -> OperatorEnd | None:
     """Why ``operator`` can never run on the executor ``engine``, or None.
 
     ``host_volumes`` are the folders of this machine that operators may ask for.
     """
+    end = _unserved(engine, operator) if services is None else services.obstacle(operator)
+    if end is not None:
+        return end
+    volume = operator.host_volume
+    if volume is not None and not _allowed(volume, host_volumes):
+        reason = f"`host-volumes` of gateway.yaml does not allow the folder {volume}"
+        return OperatorEnd(End.IMAGE_MISSING, reason)
+    return None
+
+
+def _unserved(engine: str, operator: Operator) -> OperatorEnd | None:
+    """What the operator asks of services where there are none."""
     image = f"{operator.image}:{operator.tag}"
     if operator.services:
         names = ", ".join(s.name for s in operator.services)
@@ -22,10 +40,6 @@ def obstacle(engine: str, operator: Operator, host_volumes: Sequence[str]) -> Op
     if operator.models:
         names = ", ".join(operator.models)
         reason = f"the {engine} executor loads no models, and {image} needs: {names}"
-        return OperatorEnd(End.IMAGE_MISSING, reason)
-    volume = operator.host_volume
-    if volume is not None and not _allowed(volume, host_volumes):
-        reason = f"`host-volumes` of gateway.yaml does not allow the folder {volume}"
         return OperatorEnd(End.IMAGE_MISSING, reason)
     return None
 

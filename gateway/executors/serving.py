@@ -10,9 +10,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from gateway.errors import Permanent, Transient
 from gateway.executors.sandbox import Bind
 from gateway.executors.stopping import StopFlag
-from gateway.jobs.executor import JobRun, OperatorEnd
+from gateway.jobs.executor import End, JobRun, OperatorEnd
 from gateway.pipelines.model import Operator
 
 
@@ -23,6 +24,10 @@ def _nothing(_pid: int) -> None:
 def _whole() -> str | None:
     """Nothing can break."""
     return None
+
+
+_BLAMABLE = (End.EXIT_CODE, End.OUTPUT_MISSING)
+"""Ends of an operator that a service's death may explain."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,46 @@ class Serving(Protocol):
         Raises :class:`~gateway.errors.Transient` when a service does not come up in time or
         ``stop`` is set, :class:`~gateway.errors.Permanent` when it never will.
         """
+
+
+def connected(
+    services: Serving | None,
+    run: JobRun,
+    operator: Operator,
+    stop: StopFlag,
+    once: Callable[[Links], OperatorEnd],
+) -> OperatorEnd:
+    """Run ``once`` with the operator's connections; how it ended.
+
+    An operator that failed while a service of it was down is lost, not at fault: another try may
+    go right.
+    """
+    if services is None or not needs_services(operator):
+        return once(Links())
+    try:
+        with services.connect(run, operator, stop) as links:
+            end = once(links)
+            broken = links.broken()
+    except Transient as error:
+        return OperatorEnd(End.STOPPED if stop.is_set else End.LOST, str(error))
+    except Permanent as error:
+        return OperatorEnd(End.IMAGE_MISSING, str(error))
+    if broken is not None and end.end in _BLAMABLE:
+        return OperatorEnd(End.LOST, f"{broken}; then {end.reason}", end.exit_code)
+    return end
+
+
+def held(services: Serving | None, run: JobRun, done: Callable[[], None]) -> Callable[[], None]:
+    """Hold what the job needs until its end, which is ``done``."""
+    if services is None or not any(map(needs_services, run.definition.operators)):
+        return done
+    services.hold(run)
+
+    def over() -> None:
+        services.release(run.job_id, run.attempt)
+        done()
+
+    return over
 
 
 def needs_services(operator: Operator) -> bool:

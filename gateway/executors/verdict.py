@@ -60,7 +60,7 @@ def verdict(job: JobRun, operator: Operator, outcome: Outcome, last_line: str) -
         return OperatorEnd(End.LOST, f"the sandbox could not be made: {last_line}")
     full = "; the disk that holds its outputs is full" if outputs.full(job) else ""
     if code != 0:
-        return OperatorEnd(End.EXIT_CODE, _exit_reason(code, last_line) + full, code)
+        return OperatorEnd(End.EXIT_CODE, ending(code, last_line) + full, code)
     fault = outputs.fault(job, operator) or shared.fault(job, operator)
     if fault is not None:
         return OperatorEnd(fault.end, fault.reason + full, code)
@@ -70,7 +70,8 @@ def verdict(job: JobRun, operator: Operator, outcome: Outcome, last_line: str) -
     return OperatorEnd(End.COMPLETED, "", 0)
 
 
-def _exit_reason(code: int, last_line: str) -> str:
+def ending(code: int, last_line: str) -> str:
+    """An exit code in words; ``last_line`` is that of the program's log."""
     if code in _NOT_EXECUTED and last_line.startswith("operator: "):
         said = last_line.rpartition("exec: ")[2]
         return f"exit code {code}: its program cannot be executed in the sandbox: {said}"

@@ -51,7 +51,7 @@ def ports(service: Service) -> Mapping[str, int]:
 
 
 def wanted(definition: Definition, triton: Requests) -> tuple[Wanted, ...]:
-    """Every service that the operators call, each once; ``triton``: what the gateway's own takes."""
+    """Every service that the operators call, each once; ``triton``: what our own takes."""
     found: dict[str, Wanted] = {}
     for operator in definition.operators:
         for each in wanted_by(operator, triton):

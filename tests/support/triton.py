@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
-import json
 import os
 import shutil
 import subprocess
@@ -50,6 +49,11 @@ class Installation:
         return self.root / "backends"
 
     @property
+    def launcher(self) -> Path:
+        """A program that starts it with all it needs, for ``images`` of gateway.yaml."""
+        return self.root / "bin" / "tritonserver"
+
+    @property
     def command(self) -> tuple[str, ...]:
         """Program and the options that every start needs; repository and ports come after."""
         return (str(self.server), f"--backend-directory={self.backends}")
@@ -80,7 +84,9 @@ def installation() -> Installation:
     if _library() is None:
         missing("Triton's Python backend needs Python's shared library (Debian: libpython3-dev)")
     cache = Path(os.environ.get("GATEWAY_TEST_CACHE") or Path.home() / ".cache" / "gateway-tests")
-    digest = hashlib.sha256(LOCK.read_bytes() + sys.version.encode() + sys.base_prefix.encode())
+    digest = hashlib.sha256(
+        LOCK.read_bytes() + sys.version.encode() + sys.base_prefix.encode() + b"2"
+    )
     root = cache / f"triton-{digest.hexdigest()[:16]}"
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / "triton.busy").open("w") as busy:
@@ -112,6 +118,12 @@ def _install(root: Path) -> None:
         (backend / file.name).symlink_to(os.path.relpath(file, backend))
     (tritonserver / stub).chmod(0o755)
     made.server.chmod(0o755)
+    made.launcher.write_text(
+        "#!/bin/sh\n"
+        + "".join(f"export {name}='{value}'\n" for name, value in made.environ.items())
+        + f'exec {" ".join(made.command)} "$@"\n'
+    )
+    made.launcher.chmod(0o755)
     (root / ".installed").touch()
 
 
@@ -283,6 +295,6 @@ def serving(repository: Path, folder: Path, *, explicit: bool = False) -> Iterat
         server.stop()
 
 
-def settings(found: Installation) -> str:
-    """The value of ``images`` → ``tritonserver`` in gateway.yaml for this installation, as JSON."""
-    return json.dumps({"command": list(found.command), "env": dict(found.environ)})
+def images() -> dict[str, dict[str, list[str]]]:
+    """What ``images`` of gateway.yaml says, for the process executor to find this Triton."""
+    return {"tritonserver": {"command": [str(installation().launcher)]}}

@@ -1,0 +1,1 @@
+"""Long-lived services of pipelines, Triton among them: started, shared, watched, ended."""
