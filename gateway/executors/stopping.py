@@ -5,6 +5,15 @@ from __future__ import annotations
 import os
 import threading
 
+from gateway.jobs.executor import Stop
+
+WORDS = {
+    Stop.CANCEL: "the job was cancelled",
+    Stop.TIMEOUT: "the job's time was over",
+    Stop.SHUTDOWN: "the gateway stops",
+}
+"""Why an operator that was stopped was stopped."""
+
 
 class StopFlag:
     """Asks one program to end; set from any thread, seen at once by the one that waits for it."""
