@@ -32,7 +32,9 @@ _HEALTH_SECONDS = 5.0
 _DEAF = 6
 """Probes in a row without an answer after which it is taken for dead."""
 _MOST_FAILURES = 5
-"""Starts in a row that failed, after which it is given up."""
+"""Deaths in a row, soon after it was ready, after which it is given up."""
+_MOST_VAIN = 3
+"""Starts in a row after which one that never was ready is given up."""
 _STEADY_SECONDS = 60.0
 """A service that was ready for so long has not failed."""
 _FIRST_BACKOFF, _LONGEST_BACKOFF = 0.25, 30.0
@@ -138,7 +140,7 @@ class Supervisor:
             failures = 1 if ready_for > _STEADY_SECONDS else failures + 1
             name = self.spec.service.name
             log.warning("the service %s %s", name, why, extra={"service": self.life.id})
-            if failures >= _MOST_FAILURES:
+            if failures >= (_MOST_FAILURES if self._deaths else _MOST_VAIN):
                 self._give_up(
                     ServiceFault(f"the service {name} {why}; given up after {failures} starts")
                 )

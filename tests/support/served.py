@@ -17,7 +17,7 @@ from gateway.config.settings import ImageSettings
 from gateway.database.engine import Database
 from gateway.database.schema import new_id, services
 from gateway.executors.process import ProcessExecutor
-from gateway.jobs.executor import JobRun, OperatorEnd
+from gateway.jobs.executor import JobRun, OperatorEnd, Stop
 from gateway.pipelines.parse import parse
 from gateway.services.keeper import Keeper, Membership, Places
 from gateway.services.process import ProcessRunner
@@ -34,9 +34,9 @@ count = 0
 while True:
     caller, _ = server.accept()
     count += 1
-    caller.sendall(f"{os.getpid()} {count} {os.environ.get('TOLD', '')}\\n".encode())
-    if os.environ.get("DIE_AFTER") == str(count):
+    if os.environ.get("DIE_AT") == str(count):
         os._exit(3)
+    caller.sendall(f"{os.getpid()} {count} {os.environ.get('TOLD', '')}\\n".encode())
     caller.close()
 """
 
@@ -194,6 +194,7 @@ class World:
 
     def close(self) -> None:
         for job in self.jobs:
+            job.handle.stop(Stop.CANCEL)
             job.handle.join(30)
         self.keeper.stop()
         self.database.close()
