@@ -8,6 +8,7 @@ from typing import Any
 
 import nibabel
 import numpy as np
+from pydicom.dataset import Dataset
 
 from gateway.demo.abdomen import AbdomenSeries
 from gateway.demo.abdomen_anatomy import ORGANS
@@ -17,6 +18,12 @@ from gateway.operators.roi_generator import __main__ as roi_generator
 from gateway.operators.sdk import run
 from tests.support import lungs
 
+CODES = {
+    ("10200004",): "liver",
+    ("78961009",): "spleen",
+    ("64033007", "24028007"): "right-kidney",
+    ("64033007", "7771000"): "left-kidney",
+}
 JOB = {"NVIDIA_CLARA_JOBID": "0123456789abcdef0123456789abcdef"}
 
 
@@ -97,3 +104,47 @@ def overlaps(truth: Any, found: Any) -> dict[str, float]:
 def label_map(work: Path) -> Any:
     """The merged label map of a folder."""
     return nibabel.load(work / "labels" / "labels.nii.gz")
+
+
+def seg_labels(seg: Dataset, series: AbdomenSeries) -> Any:
+    """The labels of a SEG on the grid of the phantom, found by its frames' own positions.
+
+    Segments are told by their codes, not by their numbers.
+    """
+    numbers = {int(s.SegmentNumber): ORGANS[_organ(s)] for s in seg.SegmentSequence}
+    labels = np.zeros_like(series.labels)
+    across = seg.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence[0]
+    row, column = np.split(np.asarray(across.ImageOrientationPatient, dtype=float), 2)
+    affine = series.affine_lps
+    unit = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    assert np.allclose(row, unit[:, 0], atol=1e-4)
+    assert np.allclose(column, unit[:, 1], atol=1e-4)
+    frames = seg.pixel_array.reshape(-1, seg.Rows, seg.Columns)
+    for pixels, frame in zip(frames, seg.PerFrameFunctionalGroupsSequence, strict=True):
+        place = np.asarray(frame.PlanePositionSequence[0].ImagePositionPatient, dtype=float)
+        index = np.linalg.inv(affine) @ [*place, 1.0]
+        assert np.allclose(index[:2], 0, atol=0.02), index
+        assert abs(index[2] - round(index[2])) < 0.02, index
+        number = int(frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
+        plane = labels[round(index[2])]
+        assert not plane[pixels > 0].any(), "segments overlap"
+        plane[pixels > 0] = numbers[number]
+    return labels
+
+
+def _organ(segment: Dataset) -> str:
+    """The organ of a segment by type and laterality (SNOMED CT)."""
+    (category,) = segment.SegmentedPropertyCategoryCodeSequence
+    (kind,) = segment.SegmentedPropertyTypeCodeSequence
+    assert (category.CodeValue, category.CodingSchemeDesignator) == ("123037004", "SCT")
+    sides = [m.CodeValue for m in kind.get("SegmentedPropertyTypeModifierCodeSequence", [])]
+    return CODES[(kind.CodeValue, *sides)]
+
+
+def wrong_side(series: AbdomenSeries, found: Any, organ: str) -> float:
+    """Share of an organ's voxels that lie on the other side of the body than it does."""
+    index = np.argwhere(found == ORGANS[organ])
+    x = (series.affine_lps @ [index[:, 2], index[:, 1], index[:, 0], np.ones(len(index))])[0]
+    middle = (series.affine_lps @ [(found.shape[2] - 1) / 2, 0, 0, 1])[0]
+    left = organ in {"spleen", "left-kidney"}
+    return float(np.mean(x < middle if left else x > middle))
