@@ -146,9 +146,9 @@ class Keeper:
 
             def broken() -> str | None:
                 for each, before in zip(cared, deaths, strict=True):
-                    if each.deaths > before or each.running() is None:
-                        name = each.spec.service.name
-                        return f"the service {name} {each.last_words()} while it was connected"
+                    how = each.died_since(before)
+                    if how is not None:
+                        return f"the service {each.spec.service.name} {how} while it was connected"
                 return None
 
             yield Links(

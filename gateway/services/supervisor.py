@@ -27,6 +27,8 @@ WATCH_SECONDS = 0.1
 """Between two looks whether it still runs."""
 _PROBE_SECONDS = 2.0
 """Longest wait for the answer of one probe."""
+_NOTICED_SECONDS = 5.0
+"""Until its death is noticed by all."""
 _HEALTH_SECONDS = 5.0
 """Between two probes of a service that is ready."""
 _DEAF = 6
@@ -105,6 +107,22 @@ class Supervisor:
         """How it died last."""
         return self._why
 
+    def died_since(self, deaths: int) -> str | None:
+        """How it died after it had died ``deaths`` times, or None.
+
+        An operator may end sooner than its service's death is noticed, so it is asked.
+        """
+        running = self._running
+        if self._deaths == deaths and running is not None and answers(self.spec, running):
+            return None
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._deaths > deaths or not self.alive, _NOTICED_SECONDS
+            )
+        if self._deaths == deaths and self.alive:
+            return "did not answer"
+        return self._why
+
     def wait_ready(self, timeout: float) -> bool:
         """Wait until it is ready; :class:`GatewayError` when it was given up or is ended."""
         with self._changed:
@@ -135,6 +153,7 @@ class Supervisor:
                 return
             except GatewayError as error:
                 why, ready_for = str(error), 0.0
+                self._why = why
             if self._stopping.is_set():
                 return
             failures = 1 if ready_for > _STEADY_SECONDS else failures + 1
@@ -153,6 +172,7 @@ class Supervisor:
         """One start and what came of it: how it ended, and how long it had been ready."""
         running = self._care.runner.start(self.life)
         since = 0.0
+        why: str | None = None
         try:
             why = self._await_ready(running)
             if why is None:
@@ -160,7 +180,7 @@ class Supervisor:
                 self._announce(running)
                 why = self._watch(running)
         finally:
-            self._hide(since > 0)
+            self._hide(since > 0, why or "was ended")
             running.stop()
         return why, time.monotonic() - since if since else 0.0
 
@@ -201,9 +221,9 @@ class Supervisor:
             self._changed.notify_all()
         log.info("the service %s is ready", self.spec.service.name, extra={"service": self.life.id})
 
-    def _hide(self, was_ready: bool) -> None:
+    def _hide(self, was_ready: bool, why: str) -> None:
         with self._changed:
-            self._running = None
+            self._running, self._why = None, why
             if was_ready and not self._stopping.is_set():
                 self._deaths += 1
             self._changed.notify_all()
@@ -216,8 +236,6 @@ class Supervisor:
 
     def _record(self, **values: object) -> None:
         """Write what people see; a database that is away must not end a service."""
-        if (reason := values.get("reason")) is not None:
-            self._why = str(reason)
         try:
             self._care.records.change(self.life.id, **values)
         except SQLAlchemyError as error:
