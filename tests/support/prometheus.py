@@ -57,7 +57,7 @@ class Prometheus:
 
 
 def impatient() -> dict[str, Any]:
-    """The shipped rules, firing at once instead of after minutes; those about trends as they are."""
+    """The shipped rules, firing at once and not after minutes; those about trends as they are."""
     rules: dict[str, Any] = yaml.safe_load(RULES.read_text())
     for group in rules["groups"]:
         group["interval"] = "1s"
