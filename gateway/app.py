@@ -76,7 +76,8 @@ from gateway.web.services import Actions, Services
 log = logging.getLogger(__name__)
 
 ROLES = ("scp", "scheduler", "api", "delivery")
-_ENGINES = ("process", "container")
+_ENGINES = ("process", "container", "kubernetes")
+_CLUSTERS = ("kubernetes", "argo")
 ENDPOINTS = "endpoints.json"
 """File in data-dir that says where this gateway listens; there while it runs."""
 
@@ -264,6 +265,11 @@ class Gateway:
     def _executor(self) -> Executor:
         """The engine that the settings name."""
         settings = self.settings
+        if settings.executor == "kubernetes":
+            # Its client is large, and most gateways never need it.
+            from gateway.executors.kubernetes.executor import KubernetesExecutor
+
+            return KubernetesExecutor.of_settings(settings, self.folders.root)
         gpus = {gpu.index: Gpu(gpu.minor, gpu.uuid) for gpu in self._nvml.devices()}
         if settings.executor == "container":
             return ContainerExecutor(
@@ -273,6 +279,8 @@ class Gateway:
 
     def _capacity(self) -> Capacity:
         """What jobs may use together; GPUs are those that NVML finds, unless a number is set."""
+        if self.settings.executor in _CLUSTERS:
+            return Capacity.of_cluster(self.settings.resources)
         found = [gpu.index for gpu in self._nvml.devices()]
         return Capacity.of_machine(self.settings.resources, found)
 
@@ -413,6 +421,10 @@ def _refuse_unbuilt_engine(settings: GatewaySettings) -> None:
             f"{settings.executor!r} is not built yet; this release runs: {', '.join(_ENGINES)}"
         )
         raise ConfigError([Fault("settings", None, "executor", message)])
+    volumes = (settings.kubernetes.claim, settings.kubernetes.host_path)
+    if settings.executor in _CLUSTERS and volumes.count(None) != 1:
+        message = "one of `claim` and `host-path` must say where nodes find data-dir"
+        raise ConfigError([Fault("settings", None, "kubernetes", message)])
 
 
 class _Watch:

@@ -175,8 +175,15 @@ def _executor(found: GatewaySettings) -> Finding:
 
         faults = ContainerExecutor(found.container).check()
         return Finding(name, not faults, "; ".join(faults) or "the container engine answers")
+    if found.executor == "kubernetes":
+        from gateway.executors.kubernetes.executor import KubernetesExecutor
+
+        faults = KubernetesExecutor.of_settings(found, found.data_dir.resolve()).check()
+        return Finding(name, not faults, "; ".join(faults) or "the cluster answers and lets us in")
     if found.executor != "process":
-        return Finding(name, False, "this release runs operators with: process, container")
+        return Finding(
+            name, False, "this release runs operators with: process, container, kubernetes"
+        )
     from gateway.executors.process import ProcessExecutor
 
     try:

@@ -40,6 +40,7 @@ class Kind(StrEnum):
     JOB_STARTED = "job/started"
     JOB_REQUEUED = "job/requeued"
     JOB_STOPPED = "job/stopped"
+    JOB_NOTICED = "job/noticed"
     JOB_PRIORITISED = "job/prioritised"
     JOB_RERUN = "job/rerun"
     SCHEDULING_PAUSED = "scheduling/paused"

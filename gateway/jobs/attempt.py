@@ -6,22 +6,27 @@ the verdict when the engine is done.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.database.engine import Database
+from gateway.database.schema import jobs
 from gateway.errors import Permanent, Refused
 from gateway.events.faults import point
+from gateway.events.record import Kind, record
 from gateway.jobs.endings import Fault, Halt, Verdict, explain, judge
 from gateway.jobs.executor import End, JobHandle, OperatorEnd, Stop
 from gateway.jobs.logs import Logs, relative_log
-from gateway.jobs.states import OperatorEvent
-from gateway.jobs.transitions import Ending, Fenced, Job, move_operator
+from gateway.jobs.names import clean_text
+from gateway.jobs.states import JobEvent, OperatorEvent
+from gateway.jobs.transitions import Ending, Fenced, Job, move_operator, still_mine
 from gateway.pipelines.model import Definition
 from gateway.results.registry import Registration, collect
 
@@ -46,15 +51,21 @@ class Attempt:
         recorded: Callable[[], None],
         kept: frozenset[str] = frozenset(),
         unreleased: frozenset[str] = frozenset(),
+        resumed: bool = False,
     ) -> None:
-        """``kept``: operators that do not run; ``unreleased``: whose registrations still count."""
+        """``kept``: operators that do not run; ``unreleased``: whose registrations still count.
+
+        ``resumed``: it began under another process and goes on.
+        """
         self.job = job
         self.kept = kept
+        self.resumed = resumed
         self._unreleased = unreleased
         self.definition = definition
         self.gpus = gpus
         self.folder = folder
-        self.deadline: float = time.monotonic() + job.timeout_seconds
+        began = time.time() if job.started_at is None or not resumed else job.started_at
+        self.deadline: float = time.monotonic() + job.timeout_seconds - (time.time() - began)
         self.registrations: list[Registration] = []
         self._database = database
         self._logs = logs
@@ -63,6 +74,7 @@ class Attempt:
         self._ends = {name: OperatorEnd(End.COMPLETED, "kept", 0) for name in kept}
         self._fault: Fault | None = None
         self._halt: Halt | None = None
+        self._hindrance: str | None = None
         self._handle: JobHandle | None = None
 
     def collect_kept(self) -> None:
@@ -75,7 +87,30 @@ class Attempt:
     def operator_started(self, operator: str, at: float, image: str | None = None) -> None:
         """Record that the operator's program was executed, and from which image."""
         name = self.definition.operator(operator).name
+        if self._hindrance is not None:
+            self._hinder(None)
         self._record(name, OperatorEvent.START, Ending(at=at, image=image))
+
+    def noticed(self, at: float, reason: str, message: str, *, hinders: bool = False) -> None:
+        """Put it on the job's timeline; what hinders the job is its reason until it goes on."""
+        data = {"attempt": self.job.attempt, "reason": reason, "message": clean_text(message)}
+        try:
+            with self._database.begin() as connection:
+                record(
+                    connection,
+                    Kind.JOB_NOTICED,
+                    correlation_id=self.job.correlation_id,
+                    payload_id=self.job.received_payload_id,
+                    job_id=self.job.id,
+                    data=data,
+                    at=at,
+                )
+        except SQLAlchemyError as error:
+            log.warning("a notice was not recorded (%s)", type(error).__name__)
+            return
+        if hinders:
+            self._hinder(clean_text(message))
+        self._recorded()
 
     def operator_stopped(self, operator: str, at: float, end: OperatorEnd) -> None:
         """Read what a completed operator registered, and record how it ended."""
@@ -134,7 +169,22 @@ class Attempt:
     def verdict(self) -> Verdict:
         """What becomes of the job; call it when the engine is done."""
         with self._lock:
-            return judge(self.definition, self._ends, self._fault, self._halt, self.job.retries)
+            found = judge(self.definition, self._ends, self._fault, self._halt, self.job.retries)
+        if found.event is JobEvent.TIME_OUT and self._hindrance is not None:
+            return dataclasses.replace(found, reason=f"{found.reason}; {self._hindrance}")
+        return found
+
+    def _hinder(self, reason: str | None) -> None:
+        """What a job in work waits for is its reason, for whoever looks at it now."""
+        self._hindrance = reason
+        try:
+            with self._database.begin() as connection:
+                still_mine(connection, self.job)
+                connection.execute(
+                    sa.update(jobs).where(jobs.c.id == self.job.id).values(reason=reason)
+                )
+        except (SQLAlchemyError, Fenced) as error:
+            log.warning("what a job waits for was not recorded (%s)", type(error).__name__)
 
     def _collect(self, name: str, end: OperatorEnd) -> OperatorEnd:
         point("job.collect.before")

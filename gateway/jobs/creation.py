@@ -20,12 +20,12 @@ from gateway.database.schema import jobs, new_id
 from gateway.errors import Refused
 from gateway.events.faults import point
 from gateway.events.record import Kind, record
-from gateway.jobs.ledger import Capacity
+from gateway.jobs.ledger import Capacity, Need
+from gateway.jobs.services import admitted
 from gateway.jobs.states import PENDING, JobEvent, State
 from gateway.jobs.transitions import Facts, Job, load, move_job
 from gateway.pipelines import registry as pipelines
-from gateway.pipelines.graph import needs
-from gateway.pipelines.model import Definition
+from gateway.pipelines.model import Definition, Requests
 from gateway.pipelines.registry import Pipeline
 
 PRIORITIES: Mapping[str, int] = {"lower": 1, "normal": 2, "higher": 3, "immediate": 4}
@@ -74,7 +74,10 @@ class JobCreation:
         capacity: Capacity,
         limits: JobSettings,
         missing_gpu: str = "refuse",
+        triton: Requests | None = None,
     ) -> None:
+        """``triton``: what the gateway's own takes; None = the engine keeps no services."""
+        self._triton = triton
         self._capacity = capacity
         self._limits = limits
         self._missing_gpu = missing_gpu
@@ -93,7 +96,7 @@ class JobCreation:
         pipeline = _pipeline(connection, new)
         job_id = new_id()
         definition = resolved(pipeline, new.variables, job_id)
-        need = self._capacity.admit(needs(definition), missing_gpu=self._missing_gpu)
+        need, services = self._admitted(definition)
         now = time.time()
         values = {
             "id": job_id,
@@ -117,6 +120,7 @@ class JobCreation:
             "cpu": need.cpu,
             "memory_mb": need.memory_mb,
             "gpus": need.gpus,
+            "services": services or None,
             "timeout_seconds": self._timeout(definition),
             "created_at": now,
             "queued_at": now if queue else None,
@@ -135,7 +139,7 @@ class JobCreation:
             raise Refused(f"job {job_id} was started already or has stopped")
         given = {**job.variables, **variables}
         definition = resolved(pipelines.get(connection, job.pipeline_id), given, job_id)
-        need = self._capacity.admit(needs(definition), missing_gpu=self._missing_gpu)
+        need, services = self._admitted(definition)
         connection.execute(
             sa.update(jobs)
             .where(jobs.c.id == job_id)
@@ -144,10 +148,14 @@ class JobCreation:
                 cpu=need.cpu,
                 memory_mb=need.memory_mb,
                 gpus=need.gpus,
+                services=services or None,
                 timeout_seconds=self._timeout(definition),
             )
         )
         return queue(connection, job_id)
+
+    def _admitted(self, definition: Definition) -> tuple[Need, dict[str, list[float]]]:
+        return admitted(self._capacity, definition, self._triton, self._missing_gpu)
 
     def _timeout(self, definition: Definition) -> float:
         wanted = definition.timeout or self._limits.timeout_seconds
@@ -261,6 +269,11 @@ def priority_of(word: str) -> int:
         return PRIORITIES[word.lower()]
     except KeyError:
         raise Refused(f"{word!r} is no priority; allowed: {', '.join(PRIORITIES)}") from None
+
+
+def word_of(priority: int) -> str:
+    """The word of a priority's number in the records."""
+    return next(word for word, number in PRIORITIES.items() if number == priority)
 
 
 def supersede(

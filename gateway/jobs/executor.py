@@ -2,7 +2,8 @@
 
 An engine gets a whole job (some engines run it as one Pod) and reports each operator's start and
 end.  It keeps no record of its own: after a restart :meth:`Executor.reap` ends whatever a dead
-attempt left behind, and the scheduler starts the next attempt.
+attempt left behind, and the scheduler starts the next attempt; of an engine whose jobs outlive the
+gateway (:class:`Lasting`) the scheduler carries the attempt on instead.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from gateway.pipelines.model import Definition
 
@@ -22,7 +23,10 @@ class Stop(StrEnum):
     CANCEL = "cancel"
     TIMEOUT = "timeout"
     SHUTDOWN = "shutdown"
-    """The gateway stops: the attempt is given up and rerun after the next start."""
+    """The gateway stops: the attempt is given up and rerun after the next start.
+
+    A :class:`Lasting` engine only turns away from it, and the next start carries it on.
+    """
 
 
 class End(StrEnum):
@@ -67,6 +71,11 @@ class JobRun:
     kept: frozenset[str] = frozenset()
     """Operators that completed in an earlier attempt: their outputs are there and stay, they are
     not started and not reported."""
+    priority: str = "normal"
+    """``lower``, ``normal``, ``higher`` or ``immediate``."""
+    resumed: bool = False
+    """The attempt began under another gateway process, and the engine has it still: it is carried
+    on, all its reports are made again, and nothing is begun anew."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +98,12 @@ class Report(Protocol):
 
     def operator_stopped(self, operator: str, at: float, end: OperatorEnd) -> None:
         """The operator's last process ended; its outputs are complete and checked."""
+
+    def noticed(self, at: float, reason: str, message: str, *, hinders: bool = False) -> None:
+        """The engine told something about the job, in its own words, without patient data.
+
+        ``hinders``: the job cannot go on because of it.
+        """
 
 
 class JobHandle(Protocol):
@@ -123,3 +138,15 @@ class Executor(Protocol):
 
     def reap(self, job_id: str, attempt: int) -> None:
         """End every process a dead attempt left behind; returns when none is left."""
+
+
+@runtime_checkable
+class Lasting(Protocol):
+    """An engine whose jobs go on without the gateway."""
+
+    def has(self, job_id: str, attempt: int) -> bool:
+        """True when the engine has that attempt, in work or ended.
+
+        :meth:`Executor.start` with :attr:`JobRun.resumed` carries it on.  Raises
+        :class:`~gateway.errors.GatewayError` when nobody can tell.
+        """

@@ -15,6 +15,7 @@ from gateway.database.engine import Database
 from gateway.errors import GatewayError, Permanent
 from gateway.events.faults import point
 from gateway.jobs.attempt import Attempt
+from gateway.jobs.creation import word_of
 from gateway.jobs.endings import Fault, Halt
 from gateway.jobs.executor import End, Executor, JobRun, OperatorEnd, Stop
 from gateway.jobs.logs import Logs, relative_log
@@ -74,8 +75,10 @@ class Launcher:
     def _execute(self, attempt: Attempt) -> None:
         job = attempt.job
         point("job.materialise.before")
-        with self._database.read() as connection:
-            self._files.materialise(connection, job)
+        if not attempt.resumed:
+            # What runs already has the files open.
+            with self._database.read() as connection:
+                self._files.materialise(connection, job)
         attempt.collect_kept()
         point("job.materialise.after")
         run = self._run(attempt)
@@ -111,6 +114,8 @@ class Launcher:
             gpus=attempt.gpus,
             grace_seconds=self._grace_seconds,
             kept=attempt.kept,
+            priority=word_of(job.priority),
+            resumed=attempt.resumed,
         )
 
     def _lose(self, attempt: Attempt, end: End, reason: str) -> None:

@@ -7,7 +7,7 @@ Who holds what stands in the records of RUNNING jobs.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from gateway.config.settings import ResourceSettings
@@ -17,6 +17,9 @@ from gateway.pipelines.model import Requests
 MEGABYTE = 1024 * 1024
 # Sums of decimal fractions such as 0.1 + 0.2 must not shut out a job that fits exactly.
 EPSILON = 1e-9
+_UNKNOWN = 10**9
+_MOST_GPUS = 1024
+# What a cluster has only the cluster knows: more than anybody asks for.
 
 
 class NeverFits(Refused):
@@ -50,6 +53,15 @@ class Capacity:
         indices = gpus if settings.gpus is None else range(settings.gpus)
         return cls(cpu, memory, tuple(indices))
 
+    @classmethod
+    def of_cluster(cls, settings: ResourceSettings) -> Capacity:
+        """The settings; where they say null there is no limit but the cluster's own."""
+        return cls(
+            _UNKNOWN if settings.cpu is None else settings.cpu,
+            _UNKNOWN if settings.memory_mb is None else settings.memory_mb,
+            tuple(range(_MOST_GPUS if settings.gpus is None else settings.gpus)),
+        )
+
     def admit(self, requests: Requests, *, missing_gpu: str = "refuse") -> Need:
         """The need of a job whose operators ask for ``requests`` at their peak.
 
@@ -63,6 +75,13 @@ class Capacity:
         if shortage:
             raise NeverFits(shortage)
         return need
+
+    def free(self, held: Iterable[Need]) -> Need:
+        """What is left beside ``held``: never below nothing."""
+        left = Need(self.cpu, self.memory_mb, len(self.gpus))
+        for each in held:
+            left = set_aside(each, left)
+        return left
 
     def shortage(self, need: Need) -> str | None:
         """Why ``need`` can never fit, as a sentence; None when it can."""

@@ -31,7 +31,7 @@ from gateway.jobs.adoption import Adoption
 from gateway.jobs.attempt import Attempt
 from gateway.jobs.decision import Rules
 from gateway.jobs.endings import Halt, Verdict
-from gateway.jobs.executor import Executor, Stop
+from gateway.jobs.executor import Executor, Lasting, Stop
 from gateway.jobs.launch import Launcher
 from gateway.jobs.ledger import Capacity
 from gateway.jobs.logs import Logs
@@ -111,7 +111,7 @@ class Scheduler:
             allowed=lambda: self._presence.valid(),
         )
         self._presence = Presence(database, node, tempo.lease)
-        self._adoption = Adoption(database, executor, self._presence)
+        self._adoption = Adoption(database, executor, self._presence, self._carry_on)
         self._admission = Admission(
             database=database,
             presence=self._presence,
@@ -254,8 +254,12 @@ class Scheduler:
 
     def _finish(self, attempt: Attempt) -> None:
         """Record the end of an attempt in one transaction; results go out with it or not at all."""
+        verdict = attempt.verdict()
+        if verdict.event is JobEvent.GIVE_UP and isinstance(self._executor, Lasting):
+            # It goes on without us: whoever is next finds it RUNNING and carries it on.
+            return
         try:
-            event = self._record_end(attempt, attempt.verdict())
+            event = self._record_end(attempt, verdict)
         except Fenced as error:
             log.warning("the end of a job does not count: %s", error)
             return
@@ -317,7 +321,13 @@ class Scheduler:
             self._wakeups.notify(Topic.EVENTS)
         return more
 
-    def _attempt(self, begin: Begin) -> Attempt:
+    def _carry_on(self, begin: Begin) -> None:
+        """Follow an attempt that outlived its scheduler."""
+        attempt = self._attempt(begin, resumed=True)
+        self._attempts[attempt.job.id] = attempt
+        self._launcher.launch(attempt)
+
+    def _attempt(self, begin: Begin, *, resumed: bool = False) -> Attempt:
         return Attempt(
             begin.job,
             begin.definition,
@@ -328,6 +338,7 @@ class Scheduler:
             recorded=lambda: self._wakeups.notify(Topic.EVENTS),
             kept=begin.kept,
             unreleased=begin.unreleased,
+            resumed=resumed,
         )
 
     def _done(self, attempt: Attempt) -> None:

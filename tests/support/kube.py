@@ -1,25 +1,36 @@
-"""A real Kubernetes API server for tests, where its programs lie beside the checkout."""
+"""A real Kubernetes of the tests' own: API server, scheduler, kubelet; its images and what it says.
+
+The tools stand in ``shared/tools/kube`` beside the checkout, as the test data does.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from kubernetes import client, config
 
-ROOT = Path(__file__).resolve().parents[2]
+_ROOT = Path(__file__).resolve().parents[2]
+NAMESPACE = "gateway"
 UP_SECONDS = 240
+BUSYBOX, PYTHON = "localhost/busybox", "localhost/python"
+"""Images that every node has, tag 1."""
 
 
 def tool() -> Path:
     """The program ``cluster``; skips where it is not, fails where peers are required."""
-    folder = os.environ.get("GATEWAY_TEST_KUBE", ROOT.parent / "shared" / "tools" / "kube")
+    folder = os.environ.get("GATEWAY_TEST_KUBE", _ROOT.parent / "shared" / "tools" / "kube")
     found = Path(folder, "cluster")
     if not found.is_file():
         reason = f"no Kubernetes at {found.parent}: set GATEWAY_TEST_KUBE"
@@ -29,20 +40,163 @@ def tool() -> Path:
     return found
 
 
+@dataclass
+class Kube:
+    """A cluster that runs."""
+
+    folder: Path
+    program: Path
+    _client: client.ApiClient | None = None
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The administrator's way in."""
+        return self.folder / "kubeconfig"
+
+    @property
+    def host(self) -> str:
+        """This machine's address as Pods see it."""
+        return (self.folder / "hostip").read_text().strip()
+
+    def core(self) -> client.CoreV1Api:
+        """The administrator's client."""
+        return client.CoreV1Api(self.client())
+
+    def client(self) -> client.ApiClient:
+        """For the other parts of the API."""
+        if self._client is None:
+            found = client.Configuration()
+            config.load_kube_config(str(self.kubeconfig), client_configuration=found)
+            self._client = client.ApiClient(found)
+        return self._client
+
+    def close(self) -> None:
+        """Let go of the client's connections."""
+        if self._client is not None:
+            self._client.close()
+
+    def pods(self, selector: str = "") -> list[Any]:
+        """Pods of the namespace."""
+        return list(self.core().list_namespaced_pod(NAMESPACE, label_selector=selector).items)
+
+    def cluster(self, *words: str) -> None:
+        """A command of the tool: ``gpu``, ``load``, ``fakenode``."""
+        name, *rest = words
+        _call(self.program, name, str(self.folder), *rest)
+
+    def pid(self, daemon: str) -> int:
+        """The process of a part, to be stopped and continued."""
+        return int((self.folder / "pids" / daemon).read_text().split()[0])
+
+    def token_config(self, token: str, path: Path) -> Path:
+        """A way in for whoever has ``token``."""
+        told = json.loads(self.kubeconfig.read_text())
+        told["users"] = [{"name": "admin", "user": {"token": token}}]
+        path.write_text(json.dumps(told))
+        return path
+
+    def load(
+        self,
+        reference: str,
+        files: Mapping[str, str | Path],
+        links: Mapping[str, str] | None = None,
+        **config: Any,
+    ) -> None:
+        """Make an image of ``files``, path in it to path here, and give it to the node."""
+        images = _images(self.program.parent)
+        with tempfile.TemporaryDirectory(prefix="gateway-kube-image-") as folder:
+            archive = Path(folder, "image.tar")
+            layer = images.layer({k: str(v) for k, v in files.items()}, links)
+            images.build(archive, reference, [layer], **config)
+            self.cluster("load", str(archive))
+
+
+def _images(folder: Path) -> Any:
+    """The tool's own module; it stands in no package."""
+    sys.path.insert(0, str(folder))
+    try:
+        import images
+    finally:
+        sys.path.remove(str(folder))
+    return images
+
+
+def _call(program: Path, *words: str) -> None:
+    done = subprocess.run(
+        [sys.executable, str(program), *words],
+        capture_output=True,
+        text=True,
+        timeout=UP_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@contextlib.contextmanager
+def running_cluster(*options: str) -> Iterator[Kube]:
+    """A cluster; nothing of it is left afterwards.  ``--kubelet``: its Pods really run."""
+    program = tool()
+    if "--kubelet" in options and os.geteuid() != 0:
+        pytest.skip("a kubelet needs root")
+    # Not below pytest's folder: etcd and sockets want a short path.
+    folder = Path(tempfile.mkdtemp(prefix="gateway-kube-"))
+    try:
+        _call(program, "up", str(folder), *options)
+        kube = Kube(folder, program)
+        try:
+            yield kube
+        finally:
+            kube.close()
+    finally:
+        _call(program, "down", str(folder))
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 @contextlib.contextmanager
 def running_api_server() -> Iterator[Path]:
     """The path of a kubeconfig (cluster-admin) of a fresh cluster without nodes."""
-    cluster = tool()
-    # Not below pytest's folder: etcd and sockets want a short path.
-    folder = Path(tempfile.mkdtemp(prefix="gateway-kube-"))
-    call = [sys.executable, str(cluster)]
-    try:
-        done = subprocess.run(
-            [*call, "up", str(folder)],
-            capture_output=True, text=True, timeout=UP_SECONDS, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr[-2000:]
-        yield folder / "kubeconfig"
-    finally:
-        subprocess.run([*call, "down", str(folder)], capture_output=True, timeout=60, check=False)
-        shutil.rmtree(folder, ignore_errors=True)
+    with running_cluster() as kube:
+        yield kube.kubeconfig
+
+
+def waiter(folder: Path) -> Path:
+    """The waiter, compiled into ``folder``."""
+    path = folder / "gateway-waiter"
+    make = ["make", "-s", "-C", str(_ROOT / "deploy" / "waiter"), "install"]
+    if not path.exists():
+        build = folder / "waiter-build"
+        shutil.copytree(_ROOT / "deploy" / "waiter", build)
+        make[3] = str(build)
+        subprocess.run([*make, f"PREFIX={folder}"], check=True, capture_output=True)
+        (folder / "bin" / "gateway-waiter").rename(path)
+    return path
+
+
+def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
+    """Wait until ``condition`` gives something true; returns it."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.1)
+    return found
+
+
+def step(
+    name: str,
+    script: str,
+    *,
+    source: str | Sequence[str] | None = None,
+    output: str = "[{path: /output}]",
+    image: str = BUSYBOX,
+    tag: str = "1",
+    extra: str = "",
+) -> str:
+    """One operator of a definition, as YAML: a shell script."""
+    sources = [source] if isinstance(source, str) else list(source or ())
+    reads = ", ".join(f"{{path: /in/{s}, from: {s}}}" for s in sources) or "{path: /input}"
+    return (
+        f"- name: {name}\n"
+        f"  container: {{image: {image}, tag: '{tag}', command: [sh, -c, {json.dumps(script)}]}}\n"
+        f"  input: [{reads}]\n  output: {output}\n"
+        f"  requests: {{memory: 64, cpu: 0.1}}\n{extra}"
+    )

@@ -1,0 +1,1 @@
+"""The Kubernetes engine: a job is one Pod."""
