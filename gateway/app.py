@@ -52,6 +52,7 @@ from gateway.monitor.machine_metrics import MachineCollector
 from gateway.monitor.nvml import Nvml
 from gateway.monitor.operators import Lookup
 from gateway.monitor.sampler import Sampler
+from gateway.monitor.traces.exporter import TraceExporter
 from gateway.monitor.waiting_metrics import WaitingCollector
 from gateway.parts import Ending, Part, Threaded, Worker
 from gateway.payloads.actions import PayloadActions
@@ -146,6 +147,7 @@ class Gateway:
         retention = Retention(self.database, self.folders, self.settings.retention, self._space)
         if "delivery" in self.roles:
             self._work("journal", Journal(self.database, self.wakeups))
+            self._traces()
             self._delivery()
         if "scheduler" in self.roles:
             self._scheduler()
@@ -198,6 +200,14 @@ class Gateway:
         publisher = Publisher(self.database, self.wakeups, mqtt.url, mqtt.topic_prefix)
         self._parts.append(publisher)
         return publisher
+
+    def _traces(self) -> None:
+        url = self.settings.traces.url
+        if url is None:
+            return
+        exporter = TraceExporter(self.database, url, __version__)
+        self._work("trace-exporter", exporter)
+        self._checks["traces"] = lambda: health.traces(exporter.state)
 
     def _delivery(self) -> None:
         worker = DeliveryWorker(

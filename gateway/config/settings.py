@@ -115,6 +115,14 @@ class MqttSettings(Settings):
     """First level of every topic."""
 
 
+class TraceSettings(Settings):
+    """Traces of studies to an OpenTelemetry collector (extra ``gateway[otel]``)."""
+
+    url: str | None = None
+    """OTLP over HTTP: ``http://host:4318``, ``/v1/traces`` unless a path is given; null = none.
+    Headers, certificates and compression: OpenTelemetry's own ``OTEL_EXPORTER_OTLP_*``."""
+
+
 class ResourceSettings(Settings):
     """What jobs may use together."""
 
@@ -135,6 +143,9 @@ class ImageSettings(Settings):
     """The image's entrypoint."""
     env: dict[str, str] = Field(default_factory=dict)
     """Variables of the image."""
+    warm: bool = False
+    """Its operators are Python and may start from a process that has imported them already: their
+    module must do nothing when it is imported but not run."""
 
 
 Weight = Annotated[float, Field(gt=0, le=1000)]
@@ -200,6 +211,7 @@ class GatewaySettings(Settings):
     grpc: GrpcSettings = GrpcSettings()
     http: HttpSettings = HttpSettings()
     mqtt: MqttSettings = MqttSettings()
+    traces: TraceSettings = TraceSettings()
     executor: Literal["process", "container", "kubernetes", "argo"] = "process"
     """Engine that runs operators."""
     container: ContainerSettings = ContainerSettings()

@@ -293,6 +293,7 @@ jobs = Table(
     Index(None, "state", "priority", "queued_at"),
     Index(None, "created_at", "id"),
     Index(None, "status", "created_at", "id"),
+    Index(None, "state", "created_at", "id"),
     Index(None, "pipeline_id", "created_at", "id"),
     Index(None, "stopped_at", "id"),
     Index(None, "received_payload_id"),
@@ -524,6 +525,13 @@ events = Table(
     Index(None, "job_id"),
     Index(None, "correlation_id"),
     sqlite_autoincrement=True,
+)
+
+trace_position = Table(
+    "trace_position",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False, comment="1: there is one"),
+    Column("seq", BigInteger, nullable=False, comment="last event whose spans were exported"),
 )
 
 users = Table(

@@ -25,6 +25,7 @@ from gateway.database.schema import circuits, results
 from gateway.events.mqtt import Publisher, waiting
 from gateway.events.times import rfc3339
 from gateway.monitor import machine
+from gateway.monitor.traces.exporter import TraceState
 
 log = logging.getLogger(__name__)
 
@@ -214,3 +215,9 @@ def executor(name: str, check: Callable[[], list[str]]) -> Check:
         return Part.of(not faults, engine=name, faults=faults)
 
     return answer
+
+
+def traces(state: TraceState) -> Part:
+    """Degraded while the collector takes nothing: traces wait."""
+    condition = Condition.OK if state.error is None else Condition.DEGRADED
+    return Part(condition, {"waiting": state.waiting, "error": state.error})
