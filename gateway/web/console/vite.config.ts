@@ -29,8 +29,33 @@ function compressed(): Plugin {
   };
 }
 
+const LICENCES = "virtual:licences";
+
+interface Locked {
+  packages: Record<string, { version?: string; license?: string; dev?: boolean }>;
+}
+
+/** Name, version and licence of every package that is shipped inside the build. */
+function licences(): Plugin {
+  return {
+    name: "licences",
+    resolveId: (id) => (id === LICENCES ? `\0${LICENCES}` : undefined),
+    load(id) {
+      if (id !== `\0${LICENCES}`) return undefined;
+      const lock = JSON.parse(readFileSync("package-lock.json", "utf8")) as Locked;
+      const shipped = Object.entries(lock.packages).filter(([path, one]) => path && !one.dev);
+      const items = shipped.map(([path, { version = "", license = null }]) => ({
+        name: path.replace(/^.*node_modules\//, ""),
+        version,
+        licence: license,
+      }));
+      return `export default ${JSON.stringify(items)}`;
+    },
+  };
+}
+
 export default defineConfig({
-  plugins: [react(), compressed()],
+  plugins: [react(), licences(), compressed()],
   base: "/",
   // `npm run dev` beside a running gateway: GATEWAY_URL=http://127.0.0.1:8080
   server: { proxy: { "/api": process.env.GATEWAY_URL ?? "http://127.0.0.1:8080" } },

@@ -31,9 +31,21 @@ type Load = () => Promise<{ default: ComponentType<PageProps> }>;
 const load: Record<string, Load> = {
   "/": () => import("../pages/overview"),
   "/studies": () => import("../pages/studies"),
+  "/studies/quarantine": () => import("../pages/quarantine"),
   "/studies/:id": () => import("../pages/study"),
   "/jobs": () => import("../pages/jobs"),
   "/jobs/:id": () => import("../pages/job"),
+  "/pipelines": () => import("../pages/pipelines"),
+  "/pipelines-new": () => import("../pages/pipeline-edit"),
+  "/pipelines/:id": () => import("../pages/pipeline"),
+  "/pipelines/:id/edit": () => import("../pages/pipeline-edit"),
+  "/rules": () => import("../pages/rules"),
+  "/delivery": () => import("../pages/delivery"),
+  "/delivery/:id": () => import("../pages/result"),
+  "/associations": () => import("../pages/associations"),
+  "/associations/:id": () => import("../pages/association"),
+  "/system": () => import("../pages/system"),
+  "/system/:tab": () => import("../pages/system"),
 };
 
 export const ROUTES = Object.entries(load).map(([path, page]) => ({ path, page: lazy(page) }));

@@ -47,7 +47,7 @@ interface Doing {
   danger?: boolean;
   /** Asked before anything is sent. */
   question?: string;
-  role?: "operator" | "administrator";
+  needs?: "operator" | "administrator";
   disabled?: boolean;
   className?: string;
 }
@@ -58,7 +58,7 @@ export function ActButton(doing: Doing) {
   const may = useRole();
   const [asking, setAsking] = useState(false);
   const { act, busy } = useAct(doing.stale);
-  if (!may(doing.role ?? "operator")) return null;
+  if (!may(doing.needs ?? "operator")) return null;
   async function send() {
     const sending = { method: doing.method ?? "POST" };
     await act(() => request(doing.path, sending, doing.values), doing.done);
