@@ -108,13 +108,11 @@ TABLE: dict[str, Access] = {
         _VIEWER,
     ),
     # The console's files: they hold nothing that is not on every gateway.
-    "GET /": _PUBLIC,
     "GET /{path:path}": _PUBLIC,
 }  # fmt: skip
 """By method and route, as the framework writes it."""
 
-_RESERVED = re.compile(r"/(api|health|metrics)(/|$)")
-"""What the line of the console's files does not speak for."""
+_RESERVED = re.compile(r"/+(api|health|metrics)(/|$)")
 
 
 def _compiled() -> Iterator[tuple[str, str, re.Pattern[str], Access]]:
@@ -124,7 +122,12 @@ def _compiled() -> Iterator[tuple[str, str, re.Pattern[str], Access]]:
 
 
 _LINES = tuple(_compiled())
-_CONSOLE = frozenset({"/", "/{path:path}"})
+_CONSOLE = "/{path:path}"
+
+
+def reserved(path: str) -> bool:
+    """True for an address of the interfaces: the console's line does not speak for it."""
+    return _RESERVED.match(path) is not None
 
 
 @dataclass(frozen=True)
@@ -141,18 +144,13 @@ class Call:
 def call(method: str, path: str) -> Call:
     """What the table says about a call; HEAD is GET."""
     method = "GET" if method == "HEAD" else method
-    reserved = _RESERVED.match(path) is not None
     found: Call | None = None
     for wanted, template, pattern, access in _LINES:
-        if wanted != method or (reserved and template in _CONSOLE):
+        if wanted != method or (template == _CONSOLE and reserved(path)):
             continue
         match = pattern.match(path)
-        if match is None:
-            continue
-        if found is None or _stricter(access, found.access):
+        if match is not None and (found is None or _stricter(access, found.access)):
             found = Call(access, template, match.groupdict())
-        if not reserved:
-            break
     return found or Call(_ADMINISTRATOR, path, {})
 
 

@@ -13,7 +13,8 @@ from sqlalchemy.engine import Connection
 from gateway.events.wake import Topic
 from gateway.jobs import controls
 from gateway.jobs.rerun import rerun
-from gateway.web import details, scheduling
+from gateway.results import tasks
+from gateway.web import delivering, details, scheduling
 from gateway.web.api import Text, describe
 from gateway.web.problems import NotFound
 from gateway.web.services import Action, Given, Services
@@ -27,6 +28,7 @@ Priority = Literal["lower", "normal", "higher", "immediate"]
 
 router = APIRouter(prefix="/api/v1", tags=["actions"])
 router.include_router(scheduling.router)
+router.include_router(delivering.router)
 
 _Read = Callable[[Connection, str], dict[str, Any] | None]
 
@@ -83,6 +85,17 @@ def prioritise_job(services: Given, job_id: str, priority: Priority) -> dict[str
 def retry_result(services: Given, result_id: str) -> dict[str, Any]:
     """Try to deliver a failed or waiting result now."""
     return _act(services, services.actions.retry_result, details.result, "result", result_id)
+
+
+@router.post("/results/{result_id}/resend")
+def resend_result(services: Given, result_id: str) -> dict[str, Any]:
+    """Send a delivered result once more, every file, for a destination that lost it."""
+
+    def again(identifier: str) -> None:
+        with services.database.begin() as connection:
+            tasks.resend(connection, identifier)
+
+    return _act(services, again, details.result, "result", result_id)
 
 
 @router.post("/payloads/{payload_id}/release")

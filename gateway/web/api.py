@@ -7,11 +7,13 @@ from typing import Annotated, Any
 
 import sqlalchemy as sa
 from fastapi import APIRouter, HTTPException, Query
-from pydantic import BaseModel
+from pydantic import AwareDatetime, BaseModel
 from sqlalchemy.engine import Connection
 
 from gateway.config.model import Settings
-from gateway.database.schema import circuits, payloads
+from gateway.database.schema import circuits, payloads, results
+from gateway.delivery import holds
+from gateway.events.times import rfc3339
 from gateway.web import listing, where
 from gateway.web.listing import Listing
 from gateway.web.problems import NotFound
@@ -24,6 +26,10 @@ _BEFORE = "`next` of the page before"
 Cursor = Annotated[str | None, Query(pattern=listing.CURSOR, description=_BEFORE)]
 CountedCursor = Annotated[str | None, Query(pattern=listing.COUNTED_CURSOR, description=_BEFORE)]
 Text = Annotated[str | None, Query(min_length=1, max_length=255)]
+Since = Annotated[AwareDatetime | None, Query(description="that time and later")]
+Until = Annotated[AwareDatetime | None, Query(description="before that time")]
+
+_QUEUE = ("PENDING", "SENDING", "WAITING", "FAILED")
 
 router = APIRouter(prefix="/api/v1", tags=["records"])
 
@@ -77,6 +83,8 @@ def list_payloads(
     state: Text = None,
     called_ae: Text = None,
     calling_ae: Text = None,
+    since: Since = None,
+    until: Until = None,
     limit: Limit = listing.DEFAULT_LIMIT,
     cursor: Cursor = None,
 ) -> Items:
@@ -84,7 +92,13 @@ def list_payloads(
 
     def conditions(connection: Connection) -> list[listing.Condition]:
         found = listing.of_job_or_study(connection, study=study, accession=accession, job=job)
-        return [*found, listing.of_association(association)] if association else found
+        if association is not None:
+            found.append(listing.of_association(association))
+        if since is not None:
+            found.append(payloads.c.opened_at >= since.timestamp())
+        if until is not None:
+            found.append(payloads.c.opened_at < until.timestamp())
+        return found
 
     return page_of(
         services, listing.PAYLOADS, limit, cursor, conditions,
@@ -131,14 +145,28 @@ def where_is_my_study(
 
 @router.get("/destinations")
 def list_destinations(services: Given) -> Items:
-    """List configured destinations with the circuit of each."""
+    """List configured destinations with circuit, pause and queue of each."""
     with services.database.read() as connection:
         rows = all_shown(connection.execute(sa.select(circuits)).mappings())
+        paused = holds.holds(connection)
+        queues = _queues(connection)
     state = {row.pop("destination").lower(): row for row in rows}
     items = [_plain(d) for d in services.ae_config.current.destinations]
     for item in items:
-        item["circuit"] = state.get(item["name"].lower())
+        name = item["name"].lower()
+        hold = paused.get(name)
+        item["circuit"] = state.get(name)
+        item["paused"] = hold and {"since": rfc3339(hold.since), "by": hold.by}
+        item["queue"] = {each: queues.get((name, each), 0) for each in _QUEUE}
     return Items(items=items)
+
+
+def _queues(connection: Connection) -> dict[tuple[str, str], int]:
+    """Results that are not delivered, by destination in small letters and state."""
+    name = sa.func.lower(results.c.destination)
+    query = sa.select(name, results.c.state, sa.func.count()).where(results.c.state.in_(_QUEUE))
+    rows = connection.execute(query.group_by(name, results.c.state))
+    return {(name or "", state): n for name, state, n in rows}
 
 
 @router.get("/destinations/{name}")

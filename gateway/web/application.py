@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import time
+
 from fastapi import FastAPI
 
 from gateway.web import (
     acting,
     api,
     description,
+    job_views,
     lists,
+    overview,
     people,
+    pipeline_views,
     problems,
+    rule_views,
     signing,
+    stream,
+    system,
     tasks,
     watching,
 )
 from gateway.web.accounts.accounts import Accounts
+from gateway.web.console_files import ConsoleFiles
 from gateway.web.gate import Gate
 from gateway.web.guard import Guard
 from gateway.web.services import Services
@@ -39,10 +48,17 @@ def create_app(services: Services) -> FastAPI:
     )
     app.state.services = services
     app.state.accounts = Accounts(services.database, services.http)
-    rooms = (watching, signing, people, api, lists, acting, tasks)
+    app.state.streams = stream.Streams()
+    app.state.overview = overview.Overview()
+    app.state.started_at = time.time()
+    rooms = (
+        watching, signing, people, overview, stream, system, pipeline_views, rule_views, job_views,
+        api, lists, acting, tasks,
+    )  # fmt: skip
     for room in rooms:
         app.include_router(room.router)
     app.add_route("/api/v1/docs", watching.docs_page, methods=["GET"], include_in_schema=False)
+    ConsoleFiles(services.console).install(app)
     problems.install(app, [*app.routes, *(route for room in rooms for route in room.router.routes)])
     description.install(app)
     app.add_middleware(Gate, accounts=app.state.accounts, http=services.http)

@@ -32,6 +32,7 @@ from gateway.database.schema import (
     reusable_payloads,
 )
 from gateway.errors import Refused
+from gateway.monitor.metrics import PRIORITIES
 from gateway.web.records import all_shown, columns
 
 DEFAULT_LIMIT = 100
@@ -169,6 +170,18 @@ def of_association(association: str) -> Condition:
     """Condition on payloads: fed by that association."""
     fed = sa.select(payload_associations.c.payload_id)
     return payloads.c.id.in_(fed.where(payload_associations.c.association_id == association))
+
+
+def of_priority(priority: str) -> Condition:
+    """Condition on jobs: of that priority, by its word."""
+    numbers = {word: number for number, word in PRIORITIES.items()}
+    return jobs.c.priority == numbers[priority]
+
+
+def of_pipeline(name: str) -> Condition:
+    """Condition on jobs: of any version of that pipeline."""
+    versions = sa.select(pipelines.c.id).where(sa.func.lower(pipelines.c.name) == name.lower())
+    return jobs.c.pipeline_id.in_(versions)
 
 
 def in_payload(payload_id: str) -> Condition:

@@ -5,16 +5,25 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
+import sqlalchemy as sa
 from fastapi import APIRouter, Query
 from sqlalchemy.engine import Connection
 
-from gateway.database.schema import pipelines, quarantine, reusable_payloads
+from gateway.database.schema import (
+    associations,
+    jobs,
+    pipelines,
+    quarantine,
+    reusable_payloads,
+)
 from gateway.web import details, listing
-from gateway.web.api import Items, Limit, Text, describe, page_of
+from gateway.web.api import Items, Limit, Since, Text, Until, describe, page_of
 from gateway.web.listing import Condition, Listing
 from gateway.web.services import Given
+
+Priority = Literal["lower", "normal", "higher", "immediate"]
 
 router = APIRouter(prefix="/api/v1", tags=["records"])
 
@@ -29,6 +38,15 @@ class _Unless:
 
 
 @dataclass(frozen=True)
+class _Narrow:
+    """A parameter that is more than the value of a column."""
+
+    name: str
+    annotation: Any
+    condition: Callable[[Any], Condition]
+
+
+@dataclass(frozen=True)
 class _List:
     """One list: its path, its records, and the parameters it takes, in order."""
 
@@ -37,6 +55,7 @@ class _List:
     listing: Listing
     filters: str
     unless: _Unless | None = None
+    narrow: tuple[_Narrow, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -50,12 +69,25 @@ class _Description:
     read: Callable[[Connection, str], Any]
 
 
+def _between(column: sa.Column[Any]) -> tuple[_Narrow, _Narrow]:
+    """Parameters `since` and `until` on a column of times."""
+    return (
+        _Narrow("since", Since, lambda at: column >= at.timestamp()),
+        _Narrow("until", Until, lambda at: column < at.timestamp()),
+    )
+
+
 _LISTS = (
     _List(
         "jobs",
         "List jobs; `payload` is a received payload's id.",
         listing.JOBS,
         "state status payload called_ae rule",
+        narrow=(
+            _Narrow("priority", Priority | None, listing.of_priority),
+            _Narrow("pipeline", Text, listing.of_pipeline),
+            *_between(jobs.c.created_at),
+        ),
     ),
     _List(
         "results",
@@ -74,6 +106,7 @@ _LISTS = (
         "List associations, rejected ones with their reasons included.",
         listing.ASSOCIATIONS,
         "state called_ae calling_ae host",
+        narrow=_between(associations.c.opened_at),
     ),
     _List(
         "events",
@@ -186,11 +219,16 @@ def _add_list(what: _List) -> None:
     def answer(services: Given, limit: int, cursor: str | None, **given: Any) -> Items:
         every = unless is None or given.pop(unless.name)
         conditions = [] if unless is None or every else [unless.condition]
+        for each in what.narrow:
+            wanted = given.pop(each.name)
+            if wanted is not None:
+                conditions.append(each.condition(wanted))
         return page_of(
             services, what.listing, limit, cursor, lambda _connection: conditions, **given
         )
 
     parameters: dict[str, tuple[Any, Any]] = dict.fromkeys(what.filters.split(), (Text, None))
+    parameters |= {each.name: (each.annotation, None) for each in what.narrow}
     if unless is not None:
         flag = Annotated[bool, Query(description=unless.help)]
         parameters[unless.name] = (flag, False)

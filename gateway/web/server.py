@@ -44,6 +44,7 @@ class HttpServer:
         except OSError as error:
             reason = error.strerror or error
             raise HttpError(f"HTTP cannot listen on {bind}:{port}: {reason}") from error
+        self._app = app
         config = uvicorn.Config(
             app,
             log_config=None,
@@ -84,6 +85,7 @@ class HttpServer:
 
     def stop(self, timeout: float = 10.0) -> None:
         """Finish running requests (a few seconds at most) and end; idempotent."""
+        self._app.state.streams.close()
         self._server.should_exit = True
         if self._thread.is_alive():
             self._thread.join(timeout)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -10,11 +10,18 @@ from typing import Annotated
 from fastapi import Depends, Request
 from prometheus_client import CollectorRegistry
 
+from gateway.config.applications import Destination
 from gateway.config.http import HttpSettings
 from gateway.config.live import LiveAeConfig
+from gateway.config.settings import GatewaySettings, StorageSettings
 from gateway.database.engine import Database
 from gateway.events.wake import Wakeups
 from gateway.monitor.health import Check
+from gateway.monitor.sampler import Machine
+from gateway.web.console_files import STATIC
+
+Echo = Callable[[Destination], float]
+"""C-ECHO to a DICOM destination: its round trip in seconds, or an error of ours."""
 
 Action = Callable[[str], object]
 """Changes the record of that id in a transaction of its own.
@@ -55,6 +62,18 @@ class Services:
     actions: Actions
     http: HttpSettings = field(default_factory=HttpSettings)
     """Who is let in."""
+    host_volumes: Sequence[str] = ()
+    """Folders of this machine that definitions may name."""
+    echo: Echo | None = None
+    """Asks a destination by C-ECHO; None = this process sends nothing."""
+    machine: Callable[[], Machine] = Machine
+    """What was last seen of the machine."""
+    storage: StorageSettings = field(default_factory=StorageSettings)
+    """When images are refused."""
+    settings: GatewaySettings | None = None
+    """Everything that was set, to be shown without its secrets."""
+    console: Path = STATIC
+    """Where the console's built files lie."""
 
 
 def _services(request: Request) -> Services:
