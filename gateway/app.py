@@ -17,7 +17,7 @@ from collections.abc import Callable
 from sqlalchemy.engine import Connection
 
 from gateway import __version__
-from gateway.config.applications import AeConfig
+from gateway.config.applications import AeConfig, Destination
 from gateway.config.document import ConfigError, Fault
 from gateway.config.live import LiveAeConfig
 from gateway.config.settings import GatewaySettings
@@ -27,7 +27,10 @@ from gateway.delivery.commitment_worker import CommitmentWorker
 from gateway.delivery.dicom_agent import DicomAgent
 from gateway.delivery.folder_agent import FolderAgent
 from gateway.delivery.worker import DeliveryWorker
+from gateway.dicom.limits import RequestorTimeouts
+from gateway.dicom.peer import Peer
 from gateway.dicom.receivers import Receivers, how_many
+from gateway.dicom.scu import echo
 from gateway.errors import Refused
 from gateway.events.lease import Lease
 from gateway.events.mqtt import Publisher, discard_waiting
@@ -79,6 +82,8 @@ log = logging.getLogger(__name__)
 ROLES = ("scp", "scheduler", "api", "delivery")
 _ENGINES = ("process", "container", "kubernetes")
 _CLUSTERS = ("kubernetes", "argo")
+ECHO_SECONDS = 5.0
+"""Longest wait for each step of a C-ECHO that somebody asked for."""
 ENDPOINTS = "endpoints.json"
 """File in data-dir that says where this gateway listens; there while it runs."""
 
@@ -355,12 +360,22 @@ class Gateway:
             ),
             actions=self._actions(retention),
             http=self.settings.http,
+            host_volumes=self.settings.host_volumes,
+            echo=self._echo,
+            machine=sampler.machine,
+            storage=self.settings.storage,
+            settings=self.settings,
         )
         http = self.settings.http
         server = HttpServer(create_app(services), http.bind, http.port, http)
         self.endpoints["http"] = server.port
         self._parts.append(server)
         self._platform(sampler)
+
+    def _echo(self, destination: Destination) -> float:
+        """C-ECHO for a person who waits: seconds, or an error of ours."""
+        timeouts = RequestorTimeouts(*[ECHO_SECONDS] * 4)
+        return echo(Peer.of(destination, self.settings.dicom.tls), timeouts)
 
     def _platform(self, gpus: GpuFeed) -> None:
         """Clara's gRPC API beside REST."""

@@ -15,7 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from gateway.database.schema import jobs, result_files, results
+from gateway.database.schema import delivery_holds, jobs, result_files, results
 from gateway.delivery.agent import POSITIVE, Answer, Item, Verdict
 from gateway.delivery.policy import Policy
 from gateway.delivery.statuses import words
@@ -56,9 +56,14 @@ def _due(now: float) -> sa.ColumnElement[bool]:
     return sa.and_(_OURS, sa.or_(results.c.state == State.PENDING, over))
 
 
+def _free() -> sa.ColumnElement[bool]:
+    """A person did not pause the destination."""
+    return _name.not_in(sa.select(delivery_holds.c.destination))
+
+
 def due_destinations(connection: Connection) -> list[str]:
-    """Lower-cased names of the destinations that have due work.  Reads only."""
-    query = sa.select(_name).where(_due(time.time())).distinct()
+    """Lower-cased names of the destinations that have due work and are not paused.  Reads only."""
+    query = sa.select(_name).where(_due(time.time()), _free()).distinct()
     return sorted(name for name in connection.execute(query).scalars() if name)
 
 
@@ -66,7 +71,7 @@ def claim(connection: Connection, destination: str, data_dir: Path, policy: Poli
     """Take the destination's due results, oldest first: they become SENDING."""
     due = (
         sa.select(results.c.id)
-        .where(_due(time.time()), _named(destination))
+        .where(_due(time.time()), _named(destination), _free())
         .order_by(results.c.created_at, results.c.id)
         .limit(policy.batch)
     )

@@ -60,6 +60,8 @@ class Kind(StrEnum):
     COMMITMENT_REPORTED = "commitment/reported"
     COMMITMENT_FAILED = "commitment/failed"
     CIRCUIT_CHANGED = "destination/circuit"
+    DELIVERY_PAUSED = "destination/paused"
+    DELIVERY_RESUMED = "destination/resumed"
     CONFIG_CHANGED = "config/changed"
 
 

@@ -8,7 +8,8 @@
        └──────────────────────retry──────────┘
 
 A DELIVERED result whose destination does not commit it goes back to WAITING (sent again) or ends
-FAILED; a report that comes late makes it COMMITTED even then.
+FAILED; a report that comes late makes it COMMITTED even then.  A person may have what was delivered
+or committed sent again.
 
 A cell that is absent is a step that must not happen: :func:`after` raises
 :class:`~gateway.errors.Refused`.
@@ -61,7 +62,7 @@ class Event(StrEnum):
     COMMIT = "commit"
     """The destination confirmed that it keeps it."""
     RESEND = "resend"
-    """The destination says that it does not have what was delivered."""
+    """The destination says that it does not have what was delivered, or a person does."""
     DISOWN = "disown"
     """The destination does not commit to what was delivered, and another try would not help."""
 
@@ -88,6 +89,7 @@ TRANSITIONS: Mapping[tuple[State, Event], State] = MappingProxyType(
         # Not POSTPONE and FAIL: who carries a task must not take back that it arrived.
         (State.DELIVERED, Event.RESEND): State.WAITING,
         (State.DELIVERED, Event.DISOWN): State.FAILED,
+        (State.COMMITTED, Event.RESEND): State.WAITING,
         (State.FAILED, Event.COMMIT): State.COMMITTED,
     }
 )

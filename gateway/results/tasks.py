@@ -15,7 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from gateway.database.schema import circuits, jobs, result_files, results
+from gateway.database.schema import circuits, jobs, payloads, result_files, results
 from gateway.errors import Refused
 from gateway.results.agents import OWN_AGENTS
 from gateway.results.backoff import Backoff
@@ -127,6 +127,49 @@ def retry(connection: Connection, result_id: str) -> None:
         )
         .values(retry_at=now)
     )
+
+
+def resend(connection: Connection, result_id: str) -> None:
+    """Have what was delivered sent once more, every file with the same UID and bytes.
+
+    For a peer that lost it.  A destination that answers "duplicate" has it, which is as good.
+    Notify ``Topic.RESULTS`` after the commit.  Raises :class:`Refused` for an unknown result or
+    state, and when the files are not what was delivered, or are deleted.
+    """
+    identifier = _identifier(result_id)
+    _refuse_overwritten(connection, identifier)
+    _refuse_deleted(connection, identifier)
+    move(
+        connection,
+        identifier,
+        Event.RESEND,
+        reason="sent again at a person's wish",
+        next_at=time.time(),
+        retries=0,
+        lease_until=None,
+        delivered_at=None,
+        commitment=None,
+        commitment_at=None,
+        commitment_reason=None,
+        commitment_tries=0,
+        committed_at=None,
+    )
+    # One try is remembered, so that "duplicate" is understood as "I have it".
+    again = {"state": FileState.PENDING, "attempts": 1, "committed_at": None}
+    mine = result_files.c.result_id == identifier
+    connection.execute(sa.update(result_files).where(mine).values(**again))
+
+
+def _refuse_deleted(connection: Connection, identifier: str) -> None:
+    row = connection.execute(
+        sa.select(jobs.c.payload_deleted_at, payloads.c.deleted_at)
+        .select_from(results)
+        .join(jobs, jobs.c.id == results.c.job_id)
+        .outerjoin(payloads, payloads.c.id == jobs.c.received_payload_id)
+        .where(results.c.id == identifier)
+    ).one_or_none()
+    if row is not None and any(row):
+        raise Refused(f"the files of result {identifier} were deleted")
 
 
 def _refuse_overwritten(connection: Connection, identifier: str) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pydicom
 from pydicom.errors import InvalidDicomError
+from sqlalchemy.engine import Connection, Row
 
 from gateway.config.applications import AeConfig, Application
 from gateway.errors import Refused
@@ -22,9 +23,14 @@ from gateway.routing.checks import expressions
 from gateway.routing.context import Facts, SeriesFacts
 from gateway.routing.engine import Engine
 from gateway.routing.geometry import orientation, spacing
-from gateway.routing.rules import Judgement, evaluate_rules
+from gateway.routing.names import Names
+from gateway.routing.records import facts_of
+from gateway.routing.rules import Judgement, evaluate_rules, names_of
 
 log = logging.getLogger(__name__)
+
+_SHOWN = Names(series=frozenset({"Modality", "SeriesDescription", "spacing", "orientation"}))
+"""What the table of series shows, whatever the rules name."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +123,23 @@ def explain(
             _explanation(engine, application, _facts(series, called, calling, host), key)
             for key, series in groups.items()
         ]
+
+
+def explain_payload(connection: Connection, payload: Row[Any], ae_config: AeConfig) -> Explanation:
+    """Explain what the rules would do with a received payload (a row of ``payloads``) as it is.
+
+    Reads only.  Raises :class:`Refused` when no application has its called AE title any more, and
+    WorkerError when rules cannot be evaluated.
+    """
+    application = ae_config.application(payload.called_ae)
+    if application is None:
+        raise Refused(f"no application is called {payload.called_ae!r} any more")
+    names = _SHOWN
+    for rule in application.rules:
+        names |= names_of(rule)
+    facts = facts_of(connection, payload, names)
+    with Engine() as engine:
+        return _explanation(engine, application, facts, payload.group_key)
 
 
 def _explanation(

@@ -63,7 +63,7 @@ def rest() -> str:
     from gateway.web.services import Services
 
     # The description needs no services, only the version that stands in it.
-    given = SimpleNamespace(version="0", database=None, http=HttpSettings())
+    given = SimpleNamespace(version="0", database=None, http=HttpSettings(), console=Path())
     services = cast("Services", given)
     schema = create_app(services).openapi()
     rows = []

@@ -11,7 +11,7 @@ EXPECTED = {
     "PENDING": ["SENDING", "DELIVERED", "WAITING", "FAILED", *[None] * 5],
     "SENDING": [None, "DELIVERED", "WAITING", "FAILED", "PENDING", *[None] * 4],
     "DELIVERED": [*[None] * 6, "COMMITTED", "WAITING", "FAILED"],
-    "COMMITTED": [None] * 9,
+    "COMMITTED": [*[None] * 7, "WAITING", None],
     "WAITING": ["SENDING", "DELIVERED", "WAITING", "FAILED", None, "PENDING", *[None] * 3],
     "FAILED": [*[None] * 5, "PENDING", "COMMITTED", None, None],
 }

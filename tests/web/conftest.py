@@ -72,6 +72,7 @@ def services(folder: Path, database: Database, acted: list[str]) -> Services:
         },
         registry=metrics.registry(database, live, folder),
         actions=Actions(note, note, note, refuse, note, note, note),
+        console=folder / "console",
     )
 
 
