@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from gateway.cli import (
+    accounts,
     acting,
     compiling,
     completing,
@@ -100,6 +101,7 @@ for _register in (
     completing.register,
 ):
     _register(app)
+accounts.register(creating.app, listing.app, acting.delete)
 for _name, _group in (
     ("dicom", managing.app),
     ("create", creating.app),
