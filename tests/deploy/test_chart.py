@@ -187,11 +187,21 @@ def test_jobs_mount_what_the_gateway_mounts(helm: Helm) -> None:
     assert data["hostPath"]["path"] == "/srv/gateway"
 
 
+def written(name: str) -> list[dict[str, Any]]:
+    text = (ROOT / "deploy" / "kubernetes" / name).read_text()
+    return [each for each in yaml.safe_load_all(text) if each]
+
+
 def test_the_executors_rights_are_those_written_down(helm: Helm) -> None:
-    rules = rendered(helm)["Role", "g-gateway"]["rules"]
-    written = ROOT / "deploy" / "kubernetes" / "rbac.yaml"
-    roles = [each for each in yaml.safe_load_all(written.read_text()) if each["kind"] == "Role"]
-    assert [rule for role in roles for rule in role["rules"]] == rules
+    (role,) = [each for each in written("rbac.yaml") if each["kind"] == "Role"]
+    argo = [rule for rule in role["rules"] if rule["apiGroups"] == ["argoproj.io"]]
+    pods = [rule for rule in role["rules"] if rule not in argo]
+    assert rendered(helm)["Role", "g-gateway"]["rules"] == pods
+    with_argo = rendered(helm, {"executor": "argo"})["Role", "g-gateway"]["rules"]
+    assert with_argo[: len(pods)] == pods
+    assert with_argo[len(pods) :] == argo or not argo
+    (policy,) = written("network-policy.yaml")
+    assert rendered(helm)["NetworkPolicy", "g-gateway-operators"]["spec"] == policy["spec"]
 
 
 @pytest.fixture(scope="module")
@@ -231,7 +241,10 @@ def test_the_chart_lives_on_a_real_api_server(helm: Helm, cluster: Path) -> None
         live.call("rollback", "g", version=1)
         stateful = apps.read_namespaced_stateful_set("g-gateway", namespace)
         assert stateful.spec.template.spec.containers[0].ports[0].host_port is None
-        assert policies.list_namespaced_network_policy(namespace).items == []
+        left = [
+            each.metadata.name for each in policies.list_namespaced_network_policy(namespace).items
+        ]
+        assert left == ["g-gateway-operators"]
         assert [each["status"] for each in live.call("history", "g")][-1] == "deployed"
 
         live.call("uninstall", "g")
