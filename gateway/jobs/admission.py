@@ -22,11 +22,12 @@ from gateway.jobs.attempt import Attempt
 from gateway.jobs.backlog import Backlog, Waiting
 from gateway.jobs.controls import holds, keep, ruling
 from gateway.jobs.creation import definition_of
-from gateway.jobs.decision import Plan, Rules, Start, plan
+from gateway.jobs.decision import IMMEDIATE, Plan, Rules, Start, plan
 from gateway.jobs.ledger import Capacity
 from gateway.jobs.logs import relative_log
 from gateway.jobs.presence import Presence
 from gateway.jobs.rerun import kept, unreleased
+from gateway.jobs.services import give_way, in_the_way, reserve
 from gateway.jobs.snapshot import HELD, Snapshot, snapshot
 from gateway.jobs.states import PENDING, JobEvent
 from gateway.jobs.transitions import Facts, Holder, Job, OperatorLog, load, move_job, place_of
@@ -75,12 +76,13 @@ class Admission:
         """Begin what may start now; True with it when there may be more to do at once."""
         now = time.time()
         with self._database.read() as connection:
-            seen = snapshot(connection, self._presence.node, self._grace, now)
+            seen = snapshot(connection, self._presence.node, self._grace, now, self._presence.id)
             others = not self._presence.alone and self._presence.others(connection)
         fitting = [job for job in seen.waiting if others or not self._refuse_misfit(job)]
         decided = plan(
             Backlog(fitting), seen.running, self._capacity, self._rules, seen.ruling.history, now
         )
+        self._make_way(seen, fitting, decided)
         if not decided.starts and decided.history.line == seen.ruling.history.line:
             return [], len(fitting) < len(seen.waiting)
         return self._carry_out(seen, decided), bool(decided.starts)
@@ -119,19 +121,48 @@ class Admission:
         definition = definition_of(connection, job)
         number = job.attempt + 1
         idle = kept(definition, job.rerun_from)
+        # What is left of the devices is for services that are not up yet.
+        gpus = start.gpus[: job.gpus]
+        if job.services:
+            reserve(
+                connection,
+                job.services,
+                self._presence.id,
+                self._presence.node,
+                start.gpus[job.gpus :],
+            )
         facts = Facts(
             operators=[
                 OperatorLog(operator.name, relative_log(job_id, number, operator.name))
                 for operator in definition.operators
                 if operator.name not in idle
             ],
-            holder=Holder(self._presence.id, self._presence.node, start.gpus),
+            holder=Holder(self._presence.id, self._presence.node, gpus),
             notes=notes(definition, self._engine),
             results=lambda c, j: _discard(c, j, number),
         )
         waiting = unreleased(connection, job, idle)
         job = move_job(connection, job_id, JobEvent.START, facts)
-        return Begin(job, definition, start.gpus, idle, waiting)
+        return Begin(job, definition, gpus, idle, waiting)
+
+    def _make_way(self, seen: Snapshot, waiting: list[Waiting], decided: Plan) -> None:
+        """End idle services for the job that comes first of those that do not fit."""
+        if not any(each.idle for each in seen.up):
+            return
+        started = {start.job.job_id for start in decided.starts}
+        urgent = [job for job in waiting if job.priority == IMMEDIATE]
+        first = [job for job in urgent if job.job_id not in started]
+        first += [job for job in waiting if job.job_id == decided.reserved]
+        if not first:
+            return
+        held = [each.need for each in seen.running if each.here]
+        held += [start.job.need for start in decided.starts]
+        free = self._capacity.free(held)
+        calls = seen.calls.get(first[0].job_id, ())
+        found = in_the_way(seen.up, first[0].need, free, calls)
+        if found:
+            with self._database.begin() as connection:
+                give_way(connection, found)
 
     def _refuse_misfit(self, waiting: Waiting) -> bool:
         """End a job that the machine, smaller than when the job was made, can never hold."""

@@ -6,8 +6,8 @@ see :mod:`gateway.jobs.admission`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -17,6 +17,7 @@ from gateway.jobs.backlog import Waiting
 from gateway.jobs.controls import EVERYTHING, Holds, Mode, Ruling, holds, ruling
 from gateway.jobs.decision import IMMEDIATE, Held
 from gateway.jobs.ledger import Need
+from gateway.jobs.services import Up, lacking, need_of, plus, up
 from gateway.jobs.states import State
 
 WINDOW = 8
@@ -41,23 +42,40 @@ class Snapshot:
     running: Sequence[Held]
     ruling: Ruling
     holds: Holds
+    up: Sequence[Up] = ()
+    """Services of this machine."""
+    calls: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Identities of the services of the jobs that wait and have any."""
 
 
-def snapshot(connection: Connection, node: str, grace: float, now: float) -> Snapshot:
-    """Read what waits and runs; ``grace``: seconds a job may hold on after its time-out."""
+def snapshot(
+    connection: Connection, node: str, grace: float, now: float, owner: str = ""
+) -> Snapshot:
+    """Read what waits and runs; ``grace``: seconds a job may hold on after its time-out.
+
+    ``owner``: the scheduler that asks.  What waits needs the services that it has not got yet;
+    those that it has hold what they need, until the last job here is over or, idle, until now.
+    """
+    # Before all else: on PostgreSQL each query sees what was committed until then, and a decision
+    # of another scheduler that this one sees in part must change the version.
+    decided = ruling(connection)
     held = holds(connection)
-    return Snapshot(
-        _waiting(connection, held, grace, now),
-        _running(connection, node, grace),
-        ruling(connection),
-        held,
-    )
+    services = up(connection, node, owner)
+    running = _running(connection, node, grace)
+    last = max((job.until for job in running if job.here), default=now)
+    running += [
+        Held(each.id, each.need, each.devices, now if each.idle else last) for each in services
+    ]
+    waiting, calls = _waiting(connection, held, grace, now, services)
+    return Snapshot(waiting, running, decided, held, services, calls)
 
 
-def _waiting(connection: Connection, held: Holds, grace: float, now: float) -> list[Waiting]:
+def _waiting(
+    connection: Connection, held: Holds, grace: float, now: float, services: Sequence[Up]
+) -> tuple[list[Waiting], dict[str, Sequence[str]]]:
     whole = held.get(EVERYTHING)
     if whole is not None and whole.mode is Mode.PAUSED:
-        return []
+        return [], {}
     numbered = (
         sa.select(
             jobs.c.id,
@@ -65,6 +83,7 @@ def _waiting(connection: Connection, held: Holds, grace: float, now: float) -> l
             jobs.c.cpu,
             jobs.c.memory_mb,
             jobs.c.gpus,
+            jobs.c.services,
             jobs.c.called_ae,
             _name.label("pipeline"),
             jobs.c.timeout_seconds,
@@ -91,8 +110,10 @@ def _waiting(connection: Connection, held: Holds, grace: float, now: float) -> l
             sa.or_(numbered.c.place <= WINDOW, numbered.c.priority == IMMEDIATE)
         )
     )
-    return [
-        Waiting(
+    waiting: list[Waiting] = []
+    calls: dict[str, Sequence[str]] = {}
+    for row in rows:
+        job = Waiting(
             row.id,
             row.priority,
             Need(row.cpu, row.memory_mb, row.gpus),
@@ -101,8 +122,12 @@ def _waiting(connection: Connection, held: Holds, grace: float, now: float) -> l
             row.timeout_seconds + grace,
             row.queued_at,
         )
-        for row in rows
-    ]
+        if row.services:
+            calls[row.id] = tuple(row.services)
+            missing = map(need_of, lacking(row.services, services).values())
+            job = replace(job, need=plus(job.need, missing))
+        waiting.append(job)
+    return waiting, calls
 
 
 def _kept_back(held: Holds) -> list[sa.ColumnElement[bool]]:

@@ -277,11 +277,13 @@ class Keeper:
         with self._lock:
             held = self._held()
             idle = {i: s for i, s in self._cared.items() if not held.get(i) and s.alive}
-        for supervisor in idle.values():
-            if self._records.retire(supervisor.life.id, time.time() - self._settings.idle_seconds):
-                with self._lock:
-                    if not self._held().get(supervisor.spec.identity):
-                        supervisor.stop()
+        for identity, supervisor in idle.items():
+            before = time.time() - self._settings.idle_seconds
+            # Together: a job that comes in between must not be given what is about to end.
+            with self._lock:
+                held = self._held().get(identity)
+                if not held and self._records.retire(supervisor.life.id, before):
+                    supervisor.stop()
 
     def _reap(self) -> None:
         """End what schedulers left that died on this machine, and reservations nobody used."""
