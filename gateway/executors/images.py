@@ -6,6 +6,8 @@ preset; ``images`` of the settings adds to them and wins over them.
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,6 +19,10 @@ from gateway.pipelines.model import Operator
 
 _CLARA = ("nvidia/clara/", "clara/")
 _REGISTER = "register-results"
+_TRITON = ("tritonserver", "tensorrtserver")
+"""Images of NVIDIA's inference server, by their newer and their older name."""
+_TRITON_PLACES = ":/opt/tritonserver/bin"
+"""Where its program may be, besides ``PATH``."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +72,14 @@ class Images:
                     return _configured(self._settings[key])
             if name in presets:
                 return presets[name]
-        # Clara's own image, wherever a site mirrors it.
-        if image.rsplit("/", 1)[-1] == _REGISTER:
+        # Clara's own image, and NVIDIA's, wherever a site mirrors them.
+        last = image.rsplit("/", 1)[-1]
+        if last == _REGISTER:
             return presets[f"gateway/{_REGISTER}"]
+        if last in _TRITON:
+            # Whatever it is called there, here it is one program.
+            own = next((self._settings[n] for n in _TRITON if n in self._settings), None)
+            return presets.get(_TRITON[0]) if own is None else _configured(own)
         return None
 
 
@@ -84,7 +95,9 @@ def _spellings(image: str) -> list[str]:
 def _configured(settings: ImageSettings) -> Program:
     """A command of the settings; what it names by absolute path is shown to the operator."""
     found: list[Path] = []
-    for text in (*settings.command, *settings.env.get("PYTHONPATH", "").split(":")):
+    folders = (settings.env.get(name, "") for name in ("PYTHONPATH", "LD_LIBRARY_PATH"))
+    values = (part.rpartition("=")[2] for part in settings.command)
+    for text in (*values, *":".join(folders).split(":")):
         path = Path(text)
         if path.is_absolute() and path.exists():
             found += interpreter.installation(path)
@@ -101,4 +114,7 @@ def _presets(python: str) -> dict[str, Program]:
     folder = interpreter.package_folder() / "operators" / "register_results"
     module = (python, "-m", "gateway.operators.register_results")
     shipped[f"gateway/{_REGISTER}"] = Program(module, folder=str(folder))
+    server = shutil.which(_TRITON[0], path=os.environ.get("PATH", "") + _TRITON_PLACES)
+    if server is not None:
+        shipped[_TRITON[0]] = _configured(ImageSettings(command=[server]))
     return shipped

@@ -33,6 +33,9 @@ class Guard:
     log: LogFile
     stop: StopFlag
     grace: float
+    attach: Callable[[int], None] | None = None
+    """Called with a process of the sandbox, as this machine numbers it, before the program's turn;
+    OSError ends the sandbox."""
 
 
 def launch(
@@ -46,6 +49,8 @@ def launch(
     with contextlib.ExitStack() as stack:
         sandbox = hold(stack, bwrap, plan, mark)
         if sandbox.confine(guard.cage) and not guard.stop.is_set:
+            if guard.attach is not None:
+                guard.attach(sandbox.init_pid)
             at = time.time()
             sandbox.release()
             started(at)

@@ -13,6 +13,7 @@ from gateway.executors.launch import Guard, launch
 from gateway.executors.limits import Limiter
 from gateway.executors.logfile import LogFile
 from gateway.executors.sandbox import Bind, Bubblewrap, Plan, SandboxError
+from gateway.executors.serving import Links, Serving, connected
 from gateway.executors.steps import Started
 from gateway.executors.stopping import StopFlag
 from gateway.executors.verdict import persist, verdict
@@ -32,6 +33,8 @@ class Engine:
     """Folders of this machine that operators may ask for."""
     gpus: Mapping[int, gpus.Gpu] = field(default_factory=dict)
     """What the devices are called, by index; one that is not there is called by its index."""
+    services: Serving | None = None
+    """Who keeps services; None = there are none."""
 
 
 def mark(job_id: str, attempt: int) -> str:
@@ -41,7 +44,7 @@ def mark(job_id: str, attempt: int) -> str:
 
 def obstacle(engine: Engine, operator: Operator) -> OperatorEnd | None:
     """Why an operator can never run here, or None; asked before the job's first one starts."""
-    end = needs.obstacle("process", operator, engine.host_volumes)
+    end = needs.obstacle("process", operator, engine.host_volumes, engine.services)
     if end is not None:
         return end
     image = f"{operator.image}:{operator.tag}"
@@ -83,7 +86,13 @@ class ProcessSteps:
             run,
             operator,
             stop,
-            lambda: _once(self.engine, run, operator, devices, stop, started),
+            lambda: connected(
+                self.engine.services,
+                run,
+                operator,
+                stop,
+                lambda links: _once(self.engine, run, operator, devices, stop, started, links),
+            ),
         )
 
 
@@ -94,6 +103,7 @@ def _once(
     devices: tuple[int, ...],
     stop: StopFlag,
     started: Started,
+    links: Links,
 ) -> OperatorEnd:
     try:
         outputs.prepare(job, operator)
@@ -109,8 +119,9 @@ def _once(
     try:
         cage = engine.limiter.cage(f"{word}-{position}", operator.requests.memory)
         try:
-            guard = Guard(shared.counted(cage, job, operator), sink, stop, job.grace_seconds)
-            plan = _plan(engine, job, operator, program, devices)
+            counted = shared.counted(cage, job, operator)
+            guard = Guard(counted, sink, stop, job.grace_seconds, links.attach)
+            plan = _plan(engine, job, operator, program, devices, links)
             outcome = launch(engine.bwrap, plan, guard, word, started)
         finally:
             cage.close()
@@ -125,7 +136,12 @@ def _once(
 
 
 def _plan(
-    engine: Engine, job: JobRun, operator: Operator, program: Program, devices: tuple[int, ...]
+    engine: Engine,
+    job: JobRun,
+    operator: Operator,
+    program: Program,
+    devices: tuple[int, ...],
+    links: Links,
 ) -> Plan:
     shown = [Bind(p, str(p)) for p in (*interpreter.visible(), *program.visible)]
     shown += [
@@ -135,7 +151,7 @@ def _plan(
         Bind(layout.output_dir(job.folder, operator, o.name), o.path, writable=True)
         for o in operator.outputs
     ]
-    shown += shared.binds(job, operator)
+    shown += [*shared.binds(job, operator), *links.binds]
     if operator.host_volume is not None:
         shown.append(Bind(Path(operator.host_volume).resolve(), operator.host_volume))
     if not operator.outputs:
@@ -144,7 +160,9 @@ def _plan(
     return Plan(
         command=program.command,
         folder=program.folder,
-        environ=environment(job, operator, program, gpus.names(devices, engine.gpus)),
+        environ=environment(
+            job, operator, program, gpus.names(devices, engine.gpus), links.environ
+        ),
         binds=tuple(dict.fromkeys([*shown, *gpus.binds(devices, engine.gpus)])),
         network=operator.network,
         memory_mb=operator.requests.memory,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from gateway.config.settings import ImageSettings
 from gateway.executors import interpreter, limits, procfs, shared
@@ -14,6 +15,7 @@ from gateway.executors.images import Images
 from gateway.executors.limits import Limiter
 from gateway.executors.operator import Engine, ProcessSteps, mark
 from gateway.executors.sandbox import Bind, Bubblewrap, Plan, SandboxError, locate
+from gateway.executors.serving import Serving, held
 from gateway.jobs.executor import JobHandle, JobRun, Report
 
 log = logging.getLogger(__name__)
@@ -48,6 +50,15 @@ class ProcessExecutor:
         )
 
     @property
+    def engine(self) -> Engine:
+        """What every operator is run with; services are run with the same."""
+        return self._engine
+
+    def serve(self, services: Serving) -> None:
+        """Let operators call services, which ``services`` keeps; before the first job."""
+        self._engine = replace(self._engine, services=services)
+
+    @property
     def name(self) -> str:
         """``process``."""
         return "process"
@@ -69,6 +80,7 @@ class ProcessExecutor:
 
     def start(self, run: JobRun, report: Report, done: Callable[[], None]) -> JobHandle:
         """Start an attempt in threads of its own and return at once."""
+        done = held(self._engine.services, run, done)
         job = GraphJob(ProcessSteps(self._engine), run, report, done)
         job.start()
         return job
