@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from gateway.operators.dicom_reader.convert import Wishes
 from gateway.operators.dicom_reader.reader import read_folder
 from gateway.operators.sdk import InputRefusedError, Log
+from tests.support.inference import BROKEN, make_repository
+from tests.support.triton import Triton, serving
 
 ROOT = "1.2.826.0.1.3680043.8.498.77"
 
@@ -153,3 +155,15 @@ def reading(tmp_path: Path) -> Reading:
 def make_slice() -> Callable[..., Dataset]:
     """Return the maker of a slice."""
     return slice_dataset
+
+
+@pytest.fixture(scope="session")
+def triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Triton]:
+    """A real Triton with the shipped model and small known ones."""
+    folder = tmp_path_factory.mktemp("triton")
+    repository = make_repository(folder / "models")
+    with serving(repository, folder, explicit=True) as server:
+        for model in sorted(path.name for path in repository.iterdir() if path.name != BROKEN):
+            server.load(model)
+        server._ask(f"/v2/repository/models/{BROKEN}/load", b"{}")
+        yield server
