@@ -293,7 +293,8 @@ export interface PipelineCard {
   id: string;
   name: string;
   version: number;
-  operators: number;
+  description: string;
+  operators: string[];
   waiting: number;
   running: number;
   held: string | null;

@@ -19,7 +19,12 @@ import { Took } from "../ui/format";
 import { Icon } from "../ui/icon";
 import { HEIGHT, layout, PAYLOAD, WIDTH } from "./layout";
 
-type Shown = Node<{ node: GraphNode | null; chosen: boolean; choose: (name: string) => void }>;
+type Shown = Node<{
+  node: GraphNode | null;
+  down: boolean;
+  chosen: boolean;
+  choose: (name: string) => void;
+}>;
 
 const MARGIN = 44;
 const LOWEST = 150;
@@ -27,13 +32,15 @@ const TALLEST = 460;
 
 function OperatorNode({ data }: NodeProps<Shown>) {
   const t = useT();
-  const { node, chosen, choose } = data;
+  const { node, down, chosen, choose } = data;
+  const from = down ? Position.Bottom : Position.Right;
+  const to = down ? Position.Top : Position.Left;
   if (node === null) {
     return (
-      <div className="dag-node payload">
+      <div className={`dag-node payload ${down ? "down" : ""}`}>
         <Icon name="studies" />
         <strong>{t("payload")}</strong>
-        <Handle type="source" position={Position.Right} isConnectable={false} />
+        <Handle type="source" position={from} isConnectable={false} />
       </div>
     );
   }
@@ -47,7 +54,7 @@ function OperatorNode({ data }: NodeProps<Shown>) {
       title={`${node.image} · ${resources}`}
       onClick={() => choose(node.name)}
     >
-      <Handle type="target" position={Position.Left} isConnectable={false} />
+      <Handle type="target" position={to} isConnectable={false} />
       <strong className="name">{node.name}</strong>
       {node.status === undefined ? (
         <span className="small muted">{resources}</span>
@@ -66,7 +73,7 @@ function OperatorNode({ data }: NodeProps<Shown>) {
         </span>
       )}
       <span className="image">{node.image}</span>
-      <Handle type="source" position={Position.Right} isConnectable={false} />
+      <Handle type="source" position={from} isConnectable={false} />
     </button>
   );
 }
@@ -78,6 +85,8 @@ interface Drawing {
   label: string;
   chosen?: string | null;
   onChoose?: (name: string) => void;
+  /** From top to bottom, for narrow places. */
+  down?: boolean;
 }
 
 function edgesOf(graph: Graph): Edge[] {
@@ -94,8 +103,8 @@ function edgesOf(graph: Graph): Edge[] {
 }
 
 /** The drawing; nodes are buttons, the canvas can be moved and zoomed. */
-export default function Dag({ graph, label, chosen = null, onChoose }: Drawing) {
-  const drawn = useMemo(() => layout(graph), [graph]);
+export default function Dag({ graph, label, chosen = null, onChoose, down = false }: Drawing) {
+  const drawn = useMemo(() => layout(graph, down), [graph, down]);
   const nodes = useMemo<Shown[]>(() => {
     const of = new Map(graph.nodes.map((node) => [node.name, node]));
     return drawn.places.map(({ name, x, y }) => ({
@@ -106,11 +115,12 @@ export default function Dag({ graph, label, chosen = null, onChoose }: Drawing) 
       height: HEIGHT,
       data: {
         node: of.get(name) ?? null,
+        down,
         chosen: name === chosen,
         choose: (one: string) => onChoose?.(one),
       },
     }));
-  }, [graph, drawn, chosen, onChoose]);
+  }, [graph, drawn, down, chosen, onChoose]);
   const edges = useMemo(() => edgesOf(graph), [graph]);
   const height = Math.min(TALLEST, Math.max(LOWEST, drawn.height + MARGIN));
   return (

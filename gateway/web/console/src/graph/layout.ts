@@ -14,21 +14,28 @@ export interface Place {
   y: number;
 }
 
-/** Every node's place and the height of the whole drawing. */
-export function layout(graph: Graph): { places: Place[]; width: number; height: number } {
+/** Every node's place and the size of the whole drawing; `down` turns it by a quarter. */
+export function layout(
+  graph: Graph,
+  down = false,
+): { places: Place[]; width: number; height: number } {
   const columns = new Map<number, string[]>([[0, [PAYLOAD]]]);
   for (const node of graph.nodes) {
     const column = node.level + 1;
     columns.set(column, [...(columns.get(column) ?? []), node.name]);
   }
-  const rows = Math.max(...[...columns.values()].map((names) => names.length));
+  const widest = Math.max(...[...columns.values()].map((names) => names.length));
   const places = [...columns].flatMap(([column, names]) =>
-    names.map((name, row) => ({
-      name,
-      x: column * ACROSS,
-      // Short columns stand in the middle of the tallest.
-      y: (row + (rows - names.length) / 2) * DOWN,
-    })),
+    names.map((name, row) => {
+      // Short columns stand in the middle of the widest.
+      const along = row + (widest - names.length) / 2;
+      return down
+        ? { name, x: along * ACROSS, y: column * (DOWN + 16) }
+        : { name, x: column * ACROSS, y: along * DOWN };
+    }),
   );
-  return { places, width: columns.size * ACROSS, height: rows * DOWN };
+  const [width, height] = down
+    ? [widest * ACROSS, columns.size * (DOWN + 16)]
+    : [columns.size * ACROSS, widest * DOWN];
+  return { places, width, height };
 }

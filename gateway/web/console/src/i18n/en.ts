@@ -113,7 +113,6 @@ export const en = {
   "overview.delivered": "Results delivered",
   "overview.ended": "Ended:",
   "overview.failed": "Failed deliveries",
-  "overview.last": "Last study received",
   "overview.machine": "Machine",
   "overview.oldest": "oldest waiting since",
   "overview.parts": "Parts of the gateway",
@@ -381,7 +380,6 @@ export const en = {
   line: "Line {line}:",
   never: "never",
   no: "no",
-  "operators.count": "Operators: {count}",
   or: "or",
   "otherwise.discard": "discard",
   "otherwise.keep": "keep",
@@ -493,4 +491,6 @@ export const en = {
   "via.session": "console",
   "via.sign-in": "sign-in",
   "via.token": "token",
+  attempts: "Tries",
+  "overview.lastreceived": "last one",
 };

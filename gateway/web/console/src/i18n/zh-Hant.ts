@@ -112,7 +112,6 @@ export const zhHant: Catalogue = {
   "overview.delivered": "已送達結果",
   "overview.ended": "已結束：",
   "overview.failed": "傳送失敗",
-  "overview.last": "最近收到的檢查",
   "overview.machine": "機器",
   "overview.oldest": "等待最久：",
   "overview.parts": "閘道各部分",
@@ -375,7 +374,6 @@ export const zhHant: Catalogue = {
   line: "第 {line} 行：",
   never: "永不",
   no: "否",
-  "operators.count": "運算元：{count}",
   or: "或",
   "otherwise.discard": "捨棄",
   "otherwise.keep": "保留",
@@ -484,4 +482,6 @@ export const zhHant: Catalogue = {
   "via.session": "控制台",
   "via.sign-in": "登入",
   "via.token": "權杖",
+  attempts: "嘗試次數",
+  "overview.lastreceived": "最近一筆：",
 };

@@ -69,7 +69,9 @@ export default function Associations() {
               head: t("way"),
               cell: (row) => (
                 <>
-                  {row.calling_ae} → {row.called_ae}
+                  <span className="nowrap">
+                    {row.calling_ae} → {row.called_ae}
+                  </span>
                   <div className="sub">
                     {row.host}:{row.port}
                     {row.tls && ` · ${row.tls}`}

@@ -82,7 +82,7 @@ export default function Delivery() {
               {
                 head: t("result"),
                 cell: (row) => (
-                  <Link href={`/delivery/${row.id}`}>
+                  <Link href={`/delivery/${row.id}`} className="nowrap">
                     {row.destination ?? row.agent} · {row.id.slice(0, 8)}
                   </Link>
                 ),
@@ -90,7 +90,11 @@ export default function Delivery() {
               { head: t("agent"), cell: (row) => row.agent },
               {
                 head: t("job"),
-                cell: (row) => <Link href={`/jobs/${row.job_id}`}>{t("open")}</Link>,
+                cell: (row) => (
+                  <Link href={`/jobs/${row.job_id}`} className="nowrap">
+                    {t("open")}
+                  </Link>
+                ),
               },
               { head: t("delivery.tries"), num: true, cell: (row) => row.retries },
               {
@@ -186,7 +190,7 @@ function Actions({ row }: { row: Destination }) {
   const path = `destinations/${segment(row.name)}`;
   const stale = ["destinations", "results"];
   return (
-    <span className="row">
+    <span className="row tight">
       <EchoButton row={row} />
       {row.paused ? (
         <ActButton

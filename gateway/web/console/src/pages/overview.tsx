@@ -76,14 +76,13 @@ function Tiles({ told }: { told: Told }) {
         <Link key={label} href={to} className={`tile ${alert ? "alert" : ""}`}>
           <div className="value">{value}</div>
           <div className="label">{label}</div>
+          {to === "/studies" && told.studies.last_at && (
+            <div className="label small">
+              {t("overview.lastreceived")} <Ago at={told.studies.last_at} />
+            </div>
+          )}
         </Link>
       ))}
-      <div className="tile">
-        <div className="value small-value">
-          <Ago at={told.studies.last_at} />
-        </div>
-        <div className="label">{t("overview.last")}</div>
-      </div>
     </div>
   );
 }

@@ -192,7 +192,7 @@ function Preview({ graph }: { graph: Graph | null }) {
       {graph === null ? (
         <Empty title={t("graph.none")}>{t("graph.none.text")}</Empty>
       ) : (
-        <Dag graph={graph} label={t("graph")} />
+        <Dag graph={graph} label={t("graph")} down />
       )}
     </Card>
   );

@@ -120,11 +120,11 @@ function Versions({ name, versions }: { name: string; versions: Version[] }) {
           id={(row) => row.id}
           empty={<Empty title={t("versions.none")} />}
           columns={[
-            { head: t("revision"), num: true, cell: (row) => row.version },
+            { head: t("version"), num: true, cell: (row) => row.version },
             { head: t("created"), cell: (row) => <Time at={row.created_at} /> },
             { head: t("nav.jobs"), num: true, cell: (row) => row.jobs },
             {
-              head: t("state"),
+              head: t("action"),
               cell: (row) =>
                 row.removed_at ? (
                   <Mark tone="idle" icon="trash" text={t("removed")} />

@@ -51,6 +51,8 @@ function Pipeline({ card }: { card: PipelineCard }) {
       actions={<span className="muted small">{t("version.short", { version: card.version })}</span>}
     >
       <div className="stack">
+        {card.description && <p>{card.description}</p>}
+        <p className="muted small">{card.operators.join(" · ")}</p>
         <div className="row counts">
           <Link href={`/jobs?state=PENDING&pipeline=${name}`}>
             <strong>{card.waiting}</strong> {t("job.waiting.count")}
@@ -58,7 +60,6 @@ function Pipeline({ card }: { card: PipelineCard }) {
           <Link href={`/jobs?state=RUNNING&pipeline=${name}`}>
             <strong>{card.running}</strong> {t("job.running.count")}
           </Link>
-          <span className="muted">{t("operators.count", { count: card.operators })}</span>
           {card.held && <Badge group="hold" state={card.held} />}
         </div>
         <div className="row">

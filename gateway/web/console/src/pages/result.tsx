@@ -149,7 +149,7 @@ function Files({ found }: { found: ResultDetails }) {
           },
           { head: t("size"), num: true, cell: (row) => bytes(row.size) },
           { head: t("dimse"), cell: (row) => <code>{dimse(row.status)}</code> },
-          { head: t("delivery.tries"), num: true, cell: (row) => row.attempts },
+          { head: t("attempts"), num: true, cell: (row) => row.attempts },
           { head: t("sent"), cell: (row) => <Time at={row.sent_at} /> },
           {
             head: t("comment"),

@@ -91,37 +91,40 @@ function OfTitle({ application }: { application: Application }) {
         </span>
       }
     >
-      <Table
-        caption={t("rules.of", { title: application.ae_title })}
-        rows={application.rules}
-        id={(row) => row.name}
-        empty={<Empty title={t("rules.norules")}>{t("rules.norules.text")}</Empty>}
-        columns={[
-          { head: t("rule"), cell: (row) => <strong>{row.name}</strong> },
-          { head: t("condition"), cell: (row) => <Conditions rule={row} /> },
-          {
-            head: t("pipeline"),
-            cell: (row) => (
-              <Link href={`/pipelines/${encodeURIComponent(row.pipeline)}`}>{row.pipeline}</Link>
-            ),
-          },
-          { head: t("priority"), cell: (row) => word("priority", row.priority) },
-          { head: t("destinations"), cell: (row) => row.destinations.join(", ") || "–" },
-          { head: t("rules.matched"), num: true, cell: (row) => row.matched ?? 0 },
-          {
-            head: t("rules.errors"),
-            cell: (row) =>
-              row.errors ? (
-                <>
-                  <Mark tone="bad" icon="alert" text={`${row.errors}`} />
-                  <div className="sub break">{row.last_error}</div>
-                </>
-              ) : (
-                "0"
+      <div className="ruled">
+        <Table
+          caption={t("rules.of", { title: application.ae_title })}
+          rows={application.rules}
+          id={(row) => row.name}
+          empty={<Empty title={t("rules.norules")}>{t("rules.norules.text")}</Empty>}
+          columns={[
+            { head: t("rule"), cell: (row) => <strong>{row.name}</strong> },
+            { head: t("condition"), cell: (row) => <Conditions rule={row} /> },
+            {
+              head: t("pipeline"),
+              cell: (row) => (
+                <Link href={`/pipelines/${encodeURIComponent(row.pipeline)}`}>{row.pipeline}</Link>
               ),
-          },
-        ]}
-      />
+            },
+            { head: t("priority"), cell: (row) => word("priority", row.priority) },
+            { head: t("destinations"), cell: (row) => row.destinations.join(", ") || "–" },
+            { head: t("rules.matched"), num: true, cell: (row) => row.matched ?? 0 },
+            {
+              head: t("rules.errors"),
+              num: true,
+              cell: (row) =>
+                row.errors ? (
+                  <>
+                    <Mark tone="bad" icon="alert" text={`${row.errors}`} />
+                    <div className="sub break">{row.last_error}</div>
+                  </>
+                ) : (
+                  "0"
+                ),
+            },
+          ]}
+        />
+      </div>
     </Card>
   );
 }

@@ -2,7 +2,7 @@
 import { Link } from "wouter";
 import { usePaged, useResource } from "../api/queries";
 import type { Payload, Where } from "../api/types";
-import { useT } from "../i18n";
+import { useT, useWord } from "../i18n";
 import { Badge } from "../ui/badge";
 import { ChoiceFilter, TextFilter, TimeFilter, useFilters } from "../ui/filters";
 import { bytes, Time, Uid } from "../ui/format";
@@ -22,6 +22,7 @@ const NAMES = ["study", "accession", "calling_ae", "called_ae", "state", "since"
 
 export default function Studies() {
   const t = useT();
+  const word = useWord();
   const { values, set, clear, any } = useFilters(NAMES);
   const found = usePaged<Payload>("payloads", values);
   return (
@@ -90,12 +91,21 @@ export default function Studies() {
                 </>
               ),
             },
-            { head: t("patient"), cell: (row) => <span className="break">{row.patient_id}</span> },
+            {
+              head: t("patient"),
+              cell: (row) => (
+                <span className="cell-text" title={row.patient_id ?? ""}>
+                  {row.patient_id}
+                </span>
+              ),
+            },
             {
               head: t("way"),
               cell: (row) => (
                 <>
-                  {row.calling_ae} → {row.called_ae}
+                  <span className="nowrap">
+                    {row.calling_ae} → {row.called_ae}
+                  </span>
                   <div className="sub">{row.host}</div>
                 </>
               ),
@@ -105,7 +115,9 @@ export default function Studies() {
             { head: t("revision"), num: true, cell: (row) => row.revision },
             {
               head: t("reason"),
-              cell: (row) => <span className="small break">{row.reason}</span>,
+              cell: (row) => (
+                <span className="small break">{row.reason && word("complete", row.reason)}</span>
+              ),
             },
           ]}
         />

@@ -105,6 +105,7 @@ function Top({ found }: { found: PayloadDetails }) {
 
 function About({ found }: { found: PayloadDetails }) {
   const t = useT();
+  const word = useWord();
   return (
     <Card title={t("about")}>
       <Facts
@@ -116,7 +117,7 @@ function About({ found }: { found: PayloadDetails }) {
           [t("instances"), `${found.instances} · ${bytes(found.bytes)}`],
           [t("received"), <Time key="r" at={found.opened_at} />],
           [t("completed"), <Time key="c" at={found.completed_at} />],
-          [t("reason"), found.reason],
+          [t("reason"), found.reason && word("complete", found.reason)],
           [t("payload.id"), <Uid key="i" value={found.id} />],
         ]}
       />
@@ -258,7 +259,12 @@ function Decisions({ found }: { found: PayloadDetails }) {
           },
           {
             head: t("job"),
-            cell: (row) => row.job_id && <Link href={`/jobs/${row.job_id}`}>{t("open")}</Link>,
+            cell: (row) =>
+              row.job_id && (
+                <Link href={`/jobs/${row.job_id}`} className="nowrap">
+                  {t("open")}
+                </Link>
+              ),
           },
         ]}
       />

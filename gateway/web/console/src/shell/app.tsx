@@ -6,6 +6,7 @@ import { onSignedOut, request, setCsrf } from "../api/client";
 import { useLive } from "../api/live";
 import type { Session } from "../api/types";
 import { useT } from "../i18n";
+import { Icon } from "../ui/icon";
 import { Empty, Head, Loading, Trouble } from "../ui/parts";
 import { SessionContext } from "../ui/role";
 import { Bar } from "./bar";
@@ -73,7 +74,8 @@ function Frame({ open }: { open: boolean }) {
         <main className="main" ref={main} tabIndex={-1}>
           {open && (
             <p className="banner" role="note">
-              {t("open.note")}
+              <Icon name="alert" />
+              <span>{t("open.note")}</span>
             </p>
           )}
           <Boundary key={path}>

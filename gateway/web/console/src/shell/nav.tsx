@@ -33,23 +33,25 @@ export function Nav() {
   const waiting = overview.data?.attention.reduce((sum, one) => sum + one.count, 0) ?? 0;
   return (
     <nav className="nav" aria-label={t("nav.name")}>
-      {ENTRIES.map((entry) => {
-        const here = entry.path === "/" ? path === "/" : path.startsWith(entry.path);
-        return (
-          <Link key={entry.path} href={entry.path} aria-current={here ? "page" : undefined}>
-            <Icon name={entry.icon} />
-            {t(entry.name)}
-            {entry.path === "/" && waiting > 0 && (
-              <span className="count" title={t("overview.attention")}>
-                {waiting}
-                <span className="sr-only"> {t("overview.attention")}</span>
-              </span>
-            )}
-          </Link>
-        );
-      })}
-      <div className="foot">
-        {overview.data && t("version.is", { version: overview.data.version })}
+      <div className="inner">
+        {ENTRIES.map((entry) => {
+          const here = entry.path === "/" ? path === "/" : path.startsWith(entry.path);
+          return (
+            <Link key={entry.path} href={entry.path} aria-current={here ? "page" : undefined}>
+              <Icon name={entry.icon} />
+              {t(entry.name)}
+              {entry.path === "/" && waiting > 0 && (
+                <span className="count" title={t("overview.attention")}>
+                  {waiting}
+                  <span className="sr-only"> {t("overview.attention")}</span>
+                </span>
+              )}
+            </Link>
+          );
+        })}
+        <div className="foot">
+          {overview.data && t("version.is", { version: overview.data.version })}
+        </div>
       </div>
     </nav>
   );

@@ -48,8 +48,9 @@ export function Ago({ at }: { at: string | null }) {
   );
 }
 
-/** Seconds as 0.5 s, 12 s, 3 min 20 s, 2 h 5 min. */
+/** Seconds as 40 ms, 2.5 s, 12 s, 3 min 20 s, 2 h 5 min. */
 export function duration(seconds: number): string {
+  if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
   if (seconds < 10) return `${seconds.toFixed(1)} s`;
   if (seconds < 60) return `${Math.round(seconds)} s`;
   if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;

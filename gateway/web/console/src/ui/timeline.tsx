@@ -22,6 +22,12 @@ function linkOf(entry: TimelineEntry): string | null {
   return null;
 }
 
+/** The text without what the kind has said already ("Job created" of "job created: …"). */
+function rest(kind: string, text: string): string {
+  const repeated = text.toLowerCase().startsWith(kind.toLowerCase());
+  return repeated ? text.slice(kind.length).replace(/^[:,\s]+/, "") : text;
+}
+
 /** The story of a study. */
 export function Timeline({ entries }: { entries: TimelineEntry[] }) {
   const word = useWord();
@@ -34,12 +40,12 @@ export function Timeline({ entries }: { entries: TimelineEntry[] }) {
           // biome-ignore lint/suspicious/noArrayIndexKey: entries have no identity of their own
           <li key={index} data-kind={entry.kind}>
             <Time at={entry.time} />
-            <span className="muted">
+            <span className="mark">
               <Icon name={ICONS[entry.kind.split("/")[0] ?? ""] ?? "dot"} size={15} />
             </span>
             <span className="break">
               {link === null ? <strong>{kind}</strong> : <Link href={link}>{kind}</Link>}{" "}
-              <span className="muted">{entry.text}</span>
+              <span className="muted">{rest(kind, entry.text)}</span>
             </span>
           </li>
         );
