@@ -15,24 +15,27 @@ from collections.abc import Callable
 from gateway.executors import outputs, shared
 from gateway.executors.gpus import Devices
 from gateway.executors.steps import Steps
-from gateway.executors.stopping import StopFlag
+from gateway.executors.stopping import WORDS, StopFlag
 from gateway.jobs.executor import End, JobRun, OperatorEnd, Report, Stop
 from gateway.pipelines.model import Operator
 
 log = logging.getLogger(__name__)
 
-_WORDS = {
-    Stop.CANCEL: "the job was cancelled",
-    Stop.TIMEOUT: "the job's time was over",
-    Stop.SHUTDOWN: "the gateway stops",
-}
-
 
 class GraphJob:
     """One attempt; made and started by the executor."""
 
-    def __init__(self, steps: Steps, run: JobRun, report: Report, done: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        steps: Steps,
+        run: JobRun,
+        report: Report,
+        done: Callable[[], None],
+        closing: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``closing``: called when no operator runs any more, before the job is done."""
         self._steps = steps
+        self._closing = closing
         self._run = run
         self._report = report
         self._done = done
@@ -54,7 +57,7 @@ class GraphJob:
 
     def stop(self, why: Stop) -> None:
         """Begin to end every operator; the first reason counts."""
-        self._end(_WORDS[why])
+        self._end(WORDS[why])
 
     def done(self) -> bool:
         """True when no process is left and every report was made."""
@@ -81,6 +84,7 @@ class GraphJob:
         finally:
             while self._running:
                 self._await_one()
+            self._closing()
             self._free()
             self._finished.set()
             self._tell()

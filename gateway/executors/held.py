@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from gateway.executors import limits, procfs
+from gateway.executors.descriptors import memory_file, packed
 from gateway.executors.limits import Cage
 from gateway.executors.sandbox import Bubblewrap, Plan, SandboxError, passwd_files
 
@@ -54,6 +55,8 @@ class Sandbox:
     """The pid namespace."""
     gate: socket.socket
     released: bool = False
+    lost: bool = False
+    """Never: bubblewrap itself tells how its program ended."""
 
     def confine(self, cage: Cage) -> bool:
         """Wait for the program at its gate and put all limits on it, before :meth:`release`.
@@ -121,9 +124,8 @@ def hold(stack: contextlib.ExitStack, bwrap: Bubblewrap, plan: Plan, mark: str) 
     stack.enter_context(gate)
     stack.enter_context(inside)
     status_read, status_write = _pipe(stack)
-    files = [_memory_file(stack, data) for data in passwd_files()]
-    packed = b"".join(os.fsencode(a) + b"\0" for a in bwrap.arguments(plan, *files))
-    arguments = _memory_file(stack, packed)
+    files = [memory_file(stack, data) for data in passwd_files()]
+    arguments = memory_file(stack, packed(bwrap.arguments(plan, *files)) + b"\0")
     process = subprocess.Popen(
         [
             bwrap.path,
@@ -168,14 +170,6 @@ def _pipe(stack: contextlib.ExitStack) -> tuple[IO[bytes], IO[bytes]]:
         stack.enter_context(os.fdopen(reader, "rb", 0)),
         stack.enter_context(os.fdopen(writer, "wb", 0)),
     )
-
-
-def _memory_file(stack: contextlib.ExitStack, data: bytes) -> int:
-    """A descriptor to read ``data`` from."""
-    file = stack.enter_context(os.fdopen(os.memfd_create("gateway"), "w+b", 0))
-    file.write(data)
-    file.seek(0)
-    return file.fileno()
 
 
 def _child_pid(status: IO[bytes]) -> int | None:

@@ -10,7 +10,7 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gateway.config.settings import ImageSettings
@@ -19,6 +19,10 @@ from gateway.pipelines.model import Operator
 
 _CLARA = ("nvidia/clara/", "clara/")
 _REGISTER = "register-results"
+_SHIPPED = (
+    "dicom-reader", "lung-density", "dicom-writer", "roi-generator", "organ-segmentation",
+    "denovo-assembly",
+)  # fmt: skip
 _TRITON = ("tritonserver", "tensorrtserver")
 """Images of NVIDIA's inference server, by their newer and their older name."""
 _TRITON_PLACES = ":/opt/tritonserver/bin"
@@ -34,6 +38,8 @@ class Program:
     folder: str = "/tmp"  # noqa: S108 - inside the sandbox it is the operator's own
     visible: tuple[Path, ...] = ()
     """Files and folders outside the usual ones that must be shown, read-only, at their own path."""
+    warm: bool = False
+    """It may start from a parent that has imported it (:mod:`gateway.executors.warm`)."""
 
 
 class Images:
@@ -62,7 +68,7 @@ class Images:
         program = self._image(operator.image, operator.tag)
         if program is None or not operator.command:
             return program
-        return Program(operator.command, program.env, program.folder, program.visible)
+        return replace(program, command=operator.command)
 
     def _image(self, image: str, tag: str) -> Program | None:
         presets = self._presets
@@ -101,19 +107,23 @@ def _configured(settings: ImageSettings) -> Program:
         path = Path(text)
         if path.is_absolute() and path.exists():
             found += interpreter.installation(path)
-    return Program(tuple(settings.command), dict(settings.env), visible=tuple(found))
+    return Program(
+        tuple(settings.command), dict(settings.env), visible=tuple(found), warm=settings.warm
+    )
 
 
 def _presets(python: str) -> dict[str, Program]:
     """The operators that ship."""
     shipped = {
-        f"gateway/{name}": Program((python, "-m", f"gateway.operators.{name.replace('-', '_')}"))
-        for name in ("dicom-reader", "lung-density", "dicom-writer")
+        f"gateway/{name}": Program(
+            (python, "-m", f"gateway.operators.{name.replace('-', '_')}"), warm=True
+        )
+        for name in _SHIPPED
     }
     # Clara's definitions say `python register.py …`, relative to the image's working folder.
     folder = interpreter.package_folder() / "operators" / "register_results"
     module = (python, "-m", "gateway.operators.register_results")
-    shipped[f"gateway/{_REGISTER}"] = Program(module, folder=str(folder))
+    shipped[f"gateway/{_REGISTER}"] = Program(module, folder=str(folder), warm=True)
     server = shutil.which(_TRITON[0], path=os.environ.get("PATH", "") + _TRITON_PLACES)
     if server is not None:
         shipped[_TRITON[0]] = _configured(ImageSettings(command=[server]))

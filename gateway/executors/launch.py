@@ -12,11 +12,12 @@ import select
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import IO, Protocol
 
-from gateway.executors.held import Sandbox, hold
+from gateway.executors.held import hold
 from gateway.executors.limits import WATCH_SECONDS, Cage
 from gateway.executors.logfile import LogFile
-from gateway.executors.sandbox import Bubblewrap, Plan
+from gateway.executors.sandbox import Bubblewrap, Plan, SandboxError
 from gateway.executors.stopping import StopFlag
 from gateway.executors.verdict import Outcome
 
@@ -38,6 +39,53 @@ class Guard:
     OSError ends the sandbox."""
 
 
+class Cell(Protocol):
+    """A held program: a :class:`~gateway.executors.held.Sandbox`, or a warm one."""
+
+    @property
+    def output(self) -> IO[bytes]:
+        """What the program writes."""
+
+    @property
+    def outer(self) -> int:
+        """Descriptor that is readable when the program ended."""
+
+    @property
+    def init(self) -> int:
+        """Descriptor (pidfd) of the namespace's first process."""
+
+    @property
+    def init_pid(self) -> int:
+        """Its number."""
+
+    @property
+    def space(self) -> str:
+        """The pid namespace."""
+
+    @property
+    def released(self) -> bool:
+        """True when the program's turn came."""
+
+    @property
+    def lost(self) -> bool:
+        """True when nobody knows how it ended."""
+
+    def confine(self, cage: Cage) -> bool:
+        """Put all limits on it; False if it is gone."""
+
+    def release(self) -> None:
+        """Let the program begin."""
+
+    def terminate(self) -> bool:
+        """Ask every process of it to end; False if there is none yet."""
+
+    def kill(self) -> None:
+        """End all of it now; returns at once."""
+
+    def finish(self) -> int:
+        """Kill what is left, wait for the last process, return the exit code."""
+
+
 def launch(
     bwrap: Bubblewrap, plan: Plan, guard: Guard, mark: str, started: Callable[[float], None]
 ) -> Outcome:
@@ -47,20 +95,24 @@ def launch(
     epoch).  Raises what :func:`gateway.executors.held.hold` raises.
     """
     with contextlib.ExitStack() as stack:
-        sandbox = hold(stack, bwrap, plan, mark)
-        if sandbox.confine(guard.cage) and not guard.stop.is_set:
-            if guard.attach is not None:
-                guard.attach(sandbox.init_pid)
-            at = time.time()
-            sandbox.release()
-            started(at)
-        return _Wait(sandbox, guard).run()
+        return conduct(hold(stack, bwrap, plan, mark), guard, started)
+
+
+def conduct(cell: Cell, guard: Guard, started: Callable[[float], None]) -> Outcome:
+    """Run what is held in ``cell``, as :func:`launch` does; whoever made it closes it."""
+    if cell.confine(guard.cage) and not guard.stop.is_set:
+        if guard.attach is not None:
+            guard.attach(cell.init_pid)
+        at = time.time()
+        cell.release()
+        started(at)
+    return _Wait(cell, guard).run()
 
 
 class _Wait:
     """The loop of the thread that waits for one program."""
 
-    def __init__(self, sandbox: Sandbox, guard: Guard) -> None:
+    def __init__(self, sandbox: Cell, guard: Guard) -> None:
         self._sandbox = sandbox
         self._guard = guard
         self._kill_at: float | None = None
@@ -89,6 +141,8 @@ class _Wait:
         self._drain()
         cage = self._guard.cage
         memory = self._out_of_memory or (not cage.watched and cage.exceeded(self._sandbox.space))
+        if self._sandbox.lost and not self._stopped and not memory:
+            raise SandboxError("its warm parent ended")
         return Outcome(code, self._sandbox.released, self._stopped, memory)
 
     def _timeout(self) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,14 +10,16 @@ from pathlib import Path
 from gateway.executors import gpus, interpreter, needs, outputs, shared
 from gateway.executors.environment import environment
 from gateway.executors.images import Images, Program
-from gateway.executors.launch import Guard, launch
+from gateway.executors.launch import Guard
 from gateway.executors.limits import Limiter
 from gateway.executors.logfile import LogFile
+from gateway.executors.ready import Ahead, Ready, identities
 from gateway.executors.sandbox import Bind, Bubblewrap, Plan, SandboxError
-from gateway.executors.serving import Links, Serving, connected
+from gateway.executors.serving import Links, Serving, connected, needs_services
 from gateway.executors.steps import Started
 from gateway.executors.stopping import StopFlag
 from gateway.executors.verdict import persist, verdict
+from gateway.executors.warm.pool import Parents
 from gateway.jobs.executor import End, JobRun, OperatorEnd
 from gateway.pipelines import layout
 from gateway.pipelines.model import Operator
@@ -35,6 +38,8 @@ class Engine:
     """What the devices are called, by index; one that is not there is called by its index."""
     services: Serving | None = None
     """Who keeps services; None = there are none."""
+    warm: Parents | None = None
+    """Who keeps warm parents; None = every operator starts cold."""
 
 
 def mark(job_id: str, attempt: int) -> str:
@@ -65,6 +70,7 @@ class ProcessSteps:
     """Operators as sandboxed processes (:class:`~gateway.executors.steps.Steps`)."""
 
     engine: Engine
+    ahead: Ahead
 
     def obstacle(self, run: JobRun) -> tuple[Operator, OperatorEnd] | None:
         """The first operator that can never run here, and why."""
@@ -91,13 +97,59 @@ class ProcessSteps:
                 run,
                 operator,
                 stop,
-                lambda links: _once(self.engine, run, operator, devices, stop, started, links),
+                lambda links: _once(
+                    self.engine, self.ahead, run, operator, devices, stop, started, links
+                ),
             ),
         )
 
 
+def ahead_of(engine: Engine, job: JobRun) -> Ahead:
+    """What makes the job's warm operators ready before their turn."""
+
+    def make(operator: Operator) -> Ready | None:
+        program = engine.images.find(operator)
+        if program is None or not _foreseeable(engine, operator, program):
+            return None
+        plan = _plan(engine, job, operator, program, (), Links())
+        if not all(bind.source.exists() for bind in plan.binds if not bind.writable):
+            return None
+        ready = _ready(engine, job, operator, program, plan)
+        if ready.cell is None:
+            ready.close()
+            return None
+        return ready
+
+    return Ahead(job, make)
+
+
+def _foreseeable(engine: Engine, operator: Operator, program: Program) -> bool:
+    """True when what the operator will see is known before its turn."""
+    later = operator.data_inputs or operator.requests.gpu or needs_services(operator)
+    return engine.warm is not None and program.warm and not operator.network and not later
+
+
+def _ready(engine: Engine, job: JobRun, operator: Operator, program: Program, plan: Plan) -> Ready:
+    """Folders, limits, and a warm sandbox if there is a parent; OSError if a folder fails."""
+    outputs.prepare(job, operator)
+    shared.prepare(job, operator)
+    word = mark(job.job_id, job.attempt)
+    position = job.definition.operators.index(operator)
+    with contextlib.ExitStack() as stack:
+        cage = engine.limiter.cage(f"{word}-{position}", operator.requests.memory)
+        stack.callback(cage.close)
+        cage = shared.counted(cage, job, operator)
+        cell = None
+        if engine.warm is not None:
+            cell = engine.warm.hold(stack, program, plan, operator.requests.cpu, word)
+        if cell is not None and not cell.confine(cage):
+            raise SandboxError("a warm sandbox ended while it was made")
+        return Ready(stack.pop_all(), plan, cage, cell, identities(plan))
+
+
 def _once(
     engine: Engine,
+    ahead: Ahead,
     job: JobRun,
     operator: Operator,
     devices: tuple[int, ...],
@@ -105,34 +157,44 @@ def _once(
     started: Started,
     links: Links,
 ) -> OperatorEnd:
-    try:
-        outputs.prepare(job, operator)
-        shared.prepare(job, operator)
-        sink = LogFile(job.logs[operator.name])
-    except OSError as error:
-        return OperatorEnd(End.LOST, f"its folders cannot be made: {error.strerror}")
     program = engine.images.find(operator)
     if program is None:
         return OperatorEnd(End.IMAGE_MISSING, "its image is not known any more")
-    word = mark(job.job_id, job.attempt)
-    position = job.definition.operators.index(operator)
-    try:
-        cage = engine.limiter.cage(f"{word}-{position}", operator.requests.memory)
+    with contextlib.ExitStack() as stack:
         try:
-            counted = shared.counted(cage, job, operator)
-            guard = Guard(counted, sink, stop, job.grace_seconds, links.attach)
-            plan = _plan(engine, job, operator, program, devices, links)
-            outcome = launch(engine.bwrap, plan, guard, word, started)
-        finally:
-            cage.close()
+            sink = LogFile(job.logs[operator.name])
+            stack.callback(sink.close)
+            ready = ahead.take(operator)
+            if ready is None:
+                plan = _plan(engine, job, operator, program, devices, links)
+                ready = _ready(engine, job, operator, program, plan)
+            stack.callback(ready.close)
+        except SandboxError as error:
+            return OperatorEnd(End.LOST, f"the sandbox could not be made: {error}")
+        except OSError as error:
+            return OperatorEnd(End.LOST, f"its folders cannot be made: {error.strerror}")
+        return _conducted(engine, job, operator, ready, sink, stop, started, links)
+
+
+def _conducted(
+    engine: Engine,
+    job: JobRun,
+    operator: Operator,
+    ready: Ready,
+    sink: LogFile,
+    stop: StopFlag,
+    started: Started,
+    links: Links,
+) -> OperatorEnd:
+    try:
+        guard = Guard(ready.cage, sink, stop, job.grace_seconds, links.attach)
+        outcome = ready.run(engine.bwrap, guard, mark(job.job_id, job.attempt), started)
         return verdict(job, operator, outcome, sink.last_line)
     except SandboxError as error:
         sink.write(f"{error}\n".encode())
         return OperatorEnd(End.LOST, f"the sandbox could not be made: {error}")
     except OSError as error:
         return OperatorEnd(End.LOST, f"the operator could not be run: {error.strerror}")
-    finally:
-        sink.close()
 
 
 def _plan(

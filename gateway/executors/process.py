@@ -9,14 +9,17 @@ from dataclasses import replace
 
 from gateway.config.settings import ImageSettings
 from gateway.executors import interpreter, limits, procfs, shared
+from gateway.executors.environment import base
 from gateway.executors.gpus import Gpu
 from gateway.executors.graph import GraphJob
 from gateway.executors.images import Images
 from gateway.executors.limits import Limiter
-from gateway.executors.operator import Engine, ProcessSteps, mark
+from gateway.executors.operator import Engine, ProcessSteps, ahead_of, mark
 from gateway.executors.sandbox import Bind, Bubblewrap, Plan, SandboxError, locate
 from gateway.executors.serving import Serving, held
+from gateway.executors.warm.pool import Parents
 from gateway.jobs.executor import JobHandle, JobRun, Report
+from gateway.pipelines.model import Operator
 
 log = logging.getLogger(__name__)
 
@@ -37,16 +40,24 @@ class ProcessExecutor:
         limiter: Limiter | None = None,
         host_volumes: Sequence[str] = (),
         gpus: Mapping[int, Gpu] | None = None,
+        warm: bool = False,
     ) -> None:
         """``images`` and ``host_volumes`` are the settings' keys of those names.
 
         ``gpus`` tells what the devices are called, by index.
 
+        ``warm``: operators in Python start from warm parents; :meth:`close` ends these.
         ``limiter`` None = the best there is.
         Raises :class:`SandboxError` when bubblewrap is not installed.
         """
+        bwrap = locate()
         self._engine = Engine(
-            locate(), Images(images), limiter or limits.detect(), tuple(host_volumes), gpus or {}
+            bwrap,
+            Images(images),
+            limiter or limits.detect(),
+            tuple(host_volumes),
+            gpus or {},
+            warm=Parents(bwrap) if warm else None,
         )
 
     @property
@@ -68,6 +79,26 @@ class ProcessExecutor:
         """One sentence: how memory requests are enforced on this machine."""
         return self._engine.limiter.mode
 
+    @property
+    def start_mode(self) -> str:
+        """One sentence: how operators start on this machine."""
+        warm = self._engine.warm
+        return "every operator starts cold" if warm is None else warm.mode
+
+    def warm_up(self, operator: Operator, seconds: float) -> bool:
+        """Make the warm parent of an operator and wait for it; False if it starts cold."""
+        program, warm = self._engine.images.find(operator), self._engine.warm
+        if program is None or warm is None:
+            return False
+        cpu = operator.requests.cpu
+        environ = {**base(cpu), **program.env, **operator.variables}
+        return warm.warm_up(program, cpu, environ, seconds)
+
+    def close(self) -> None:
+        """End the warm parents; no job runs any more."""
+        if self._engine.warm is not None:
+            self._engine.warm.close()
+
     def check(self) -> list[str]:
         """Make a sandbox that does nothing; say what is wrong if that fails."""
         try:
@@ -81,7 +112,9 @@ class ProcessExecutor:
     def start(self, run: JobRun, report: Report, done: Callable[[], None]) -> JobHandle:
         """Start an attempt in threads of its own and return at once."""
         done = held(self._engine.services, run, done)
-        job = GraphJob(ProcessSteps(self._engine), run, report, done)
+        ahead = ahead_of(self._engine, run)
+        steps = ProcessSteps(self._engine, ahead)
+        job = GraphJob(steps, run, report, done, closing=ahead.close)
         job.start()
         return job
 

@@ -66,6 +66,16 @@ def state(pid: int) -> str | None:
         return None
 
 
+def parent_of(pid: int) -> int | None:
+    """The process that ``pid`` is a child of; None if it is gone."""
+    try:
+        return int(
+            Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(") ")[2].split()[1]
+        )
+    except (OSError, IndexError, ValueError):
+        return None
+
+
 def children(pid: int, space: str) -> list[int]:
     """Children of the first process ``pid`` of the namespace ``space``."""
     try:

@@ -51,6 +51,8 @@ class Plan:
     binds: tuple[Bind, ...]
     network: bool
     memory_mb: int
+    own_processes: bool = True
+    """False = a warm parent's: its keeper has the pid namespace, and it sees no ``/proc``."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +68,15 @@ class Bubblewrap:
         ``files`` are descriptors to read ``/etc/passwd`` and ``/etc/group`` from, in that order.
         """
         arguments = [
-            "--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts",
+            "--unshare-user", "--unshare-ipc", "--unshare-uts",
             "--unshare-cgroup-try", "--cap-drop", "ALL", "--uid", _USER, "--gid", _USER,
             "--hostname", "operator", "--new-session", "--die-with-parent", "--clearenv",
         ]  # fmt: skip
-        if "--disable-userns" in self.options:
+        if plan.own_processes:
+            # Whoever runs as root on the machine may write settings of its kernel there, whatever
+            # its user is called inside; bubblewrap covers the rest of it.
+            arguments += ["--unshare-pid", "--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys"]
+        if plan.own_processes and "--disable-userns" in self.options:
             arguments.append("--disable-userns")
         if not plan.network:
             arguments.append("--unshare-net")
@@ -120,7 +126,7 @@ def _system() -> Iterable[str]:
             arguments += ["--symlink", str(path.readlink()), str(path)]
         elif path.is_dir():
             arguments += ["--ro-bind", str(path), str(path)]
-    return [*arguments, "--proc", "/proc", "--dev", "/dev"]
+    return [*arguments, "--dev", "/dev"]
 
 
 def _etc(network: bool) -> Iterable[str]:

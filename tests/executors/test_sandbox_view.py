@@ -158,3 +158,20 @@ def test_command_is_no_option_of_the_sandbox(start):
     end = job.wait().ends["a"]
     assert "--bind" in end.reason
     assert end.exit_code == 127
+
+
+def test_operator_cannot_change_settings_of_the_kernel(start):
+    job = start(
+        OPERATOR.replace("PORTNUMBER", "1"),
+        images={
+            "test/python:2": ImageSettings(
+                command=[
+                    "sh",
+                    "-c",
+                    "echo core > /proc/sys/kernel/core_pattern; echo $? > /out/seg/code",
+                ]
+            )
+        },
+    )
+    job.wait()
+    assert int((job.output("Look") / "seg" / "code").read_text()) != 0
