@@ -58,6 +58,7 @@ bench-%: setup-test
 
 lock: setup-test ## Resolve the dependencies anew
 	@.venv/bin/uv pip compile -q pyproject.toml --all-extras --upgrade --generate-hashes --no-emit-index-url --no-header --python-version 3.11 -o requirements.lock
+	@scripts/lock_images
 
 format: setup-test ## Format and mend what can be mended
 	@.venv/bin/ruff check --fix
