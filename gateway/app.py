@@ -73,6 +73,10 @@ from gateway.routing.attributes import extract
 from gateway.routing.checks import check_rule
 from gateway.routing.engine import Engine
 from gateway.routing.router import Router, reroute
+from gateway.services.engines import KEEPS_SERVICES, Served, runner_of
+from gateway.services.keeper import Keeper, Membership, Places
+from gateway.services.records import Owner, Records
+from gateway.services.triton import requests_of
 from gateway.web.application import create_app
 from gateway.web.server import HttpServer
 from gateway.web.services import Actions, Services
@@ -261,7 +265,29 @@ class Gateway:
             rules=Rules.of_settings(settings.jobs),
         )
         scheduler.recover()
+        self._services(executor, scheduler)
         self._work("scheduler", scheduler)
+
+    def _services(self, executor: Executor, scheduler: Scheduler) -> None:
+        """Let operators call services, where the engine can run any."""
+        runner = runner_of(executor)
+        if runner is None or not isinstance(executor, Served):
+            return
+        presence, settings = scheduler.presence, self.settings
+        keeper = Keeper(
+            runner,
+            self.database,
+            Membership(lambda: Owner(presence.id, presence.node), presence.dead),
+            Places(
+                self.folders.root,
+                settings.common_dir or self.folders.root / "common",
+                settings.models.resolve(),
+            ),
+            settings.services,
+        )
+        executor.serve(keeper)
+        self._parts.append(keeper)
+        self._checks["services"] = lambda: health.Part.of(keeper.alive)
 
     def _router(self) -> None:
         engine = Engine()
@@ -301,8 +327,14 @@ class Gateway:
 
     def _job_creation(self, capacity: Capacity) -> JobCreation:
         settings = self.settings
+        triton = None
+        if settings.executor in KEEPS_SERVICES:
+            triton = requests_of(settings.services.triton)
         return JobCreation(
-            capacity=capacity, limits=settings.jobs, missing_gpu=settings.resources.missing_gpu
+            capacity=capacity,
+            limits=settings.jobs,
+            missing_gpu=settings.resources.missing_gpu,
+            triton=triton,
         )
 
     def _scp(self) -> None:
@@ -389,8 +421,7 @@ class Gateway:
             jobs=self._job_creation(self._capacity()),
             gpus=gpus,
             version=__version__,
-            # No pipeline service runs beside its job yet.
-            stop_services=lambda: None,
+            stop_services=Records(self.database).request_stop,
         )
         server = PlatformServer(platform, self.settings.grpc)
         self.endpoints["grpc"] = server.port

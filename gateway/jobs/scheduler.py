@@ -153,6 +153,11 @@ class Scheduler:
         self._stopping.set()
         self._wakeups.notify(Topic.JOBS)
 
+    @property
+    def presence(self) -> Presence:
+        """This scheduler among the others."""
+        return self._presence
+
     def running(self) -> int:
         """How many attempts this process runs now."""
         return len(self._attempts)
