@@ -164,7 +164,6 @@ class Keeper:
     def start(self) -> None:
         """End what dead gateways left, then begin to work."""
         self._places.common.mkdir(parents=True, exist_ok=True)
-        self._places.models.mkdir(parents=True, exist_ok=True)
         self._reap()
         self._thread.start()
 

@@ -132,10 +132,10 @@ class Records:
                 sa.update(services).where(services.c.id.in_(identifiers)).values(owner=owner.id)
             )
 
-    def request_stop(self) -> int:
+    def request_stop(self) -> None:
         """Ask for the end of every service, each as soon as no job needs it."""
         with self._database.begin() as connection:
-            return connection.execute(sa.update(services).values(stop_requested=True)).rowcount
+            connection.execute(sa.update(services).values(stop_requested=True))
 
 
 def log_of(spec: Spec, identifier: str) -> str:
