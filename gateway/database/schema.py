@@ -293,7 +293,11 @@ jobs = Table(
     Index(None, "state", "priority", "queued_at"),
     Index(None, "created_at", "id"),
     Index(None, "status", "created_at", "id"),
+    # A list that is narrowed stays as quick as the whole one.
     Index(None, "state", "created_at", "id"),
+    Index(None, "called_ae", "created_at", "id"),
+    Index(None, "rule", "created_at", "id"),
+    Index(None, "priority", "created_at", "id"),
     Index(None, "pipeline_id", "created_at", "id"),
     Index(None, "stopped_at", "id"),
     Index(None, "received_payload_id"),

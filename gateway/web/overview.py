@@ -1,7 +1,7 @@
 """``/api/v1/overview``: the whole gateway at a glance.
 
-Counts are grouped queries over indexes; answers closer together than :data:`FRESH_SECONDS` share
-one, however many people look.
+Answers closer together than :data:`FRESH_SECONDS` share one, however many people look, and the more
+there is to count the rarer it is counted.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ from gateway.web.services import Given, Services
 
 FRESH_SECONDS = 1.0
 """How old an answer may be."""
+LEISURE = 20
+"""However many records there are, it takes at most one part in so many of the time."""
 LOOK_BACK_SECONDS = 7 * 86400
 """How far back errors of rules count as waiting for a person."""
 
@@ -58,7 +60,7 @@ class Overview:
             if now >= self._stale_at:
                 self._look_at_cpu(now)
                 self._made = _overview(services, self._busy)
-                self._stale_at = now + FRESH_SECONDS
+                self._stale_at = now + max(FRESH_SECONDS, LEISURE * (time.monotonic() - now))
             return self._made
 
     def _look_at_cpu(self, now: float) -> None:

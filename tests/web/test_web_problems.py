@@ -25,7 +25,8 @@ def problem(answer: httpx.Response, status: int) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     "path",
-    ["/api/nowhere", "/health/x", "/metrics/x", "/api/v1/jobs/" + "0" * 32, "/api/v1/payloads/x", "/api/v1/payloads/x/timeline",
+    ["/api/nowhere", "/health/x", "/metrics/x", "/api/v1/jobs/" + "0" * 32, "/api/v1/payloads/x",
+     "/api/v1/payloads/x/timeline",
      "/api/v1/payloads/x/instances", "/api/v1/results/x", "/api/v1/associations/x",
      "/api/v1/pipelines/x", "/api/v1/quarantine/x", "/api/v1/jobs/x/logs"],
 )  # fmt: skip
