@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 import time
@@ -15,6 +16,7 @@ from gateway.executors.limits import Limiter
 from gateway.executors.process import ProcessExecutor
 from gateway.jobs.executor import Executor, JobHandle, JobRun, OperatorEnd, Stop
 from gateway.pipelines.parse import parse
+from tests.support.kube import Kube, shared_cluster, tool, waiter
 from tests.support.podman import Podman, running_podman, shell
 from tests.support.registry import Registry, running_registry
 
@@ -27,6 +29,7 @@ class Recorder:
     stopped: dict[str, float] = field(default_factory=dict)
     ends: dict[str, OperatorEnd] = field(default_factory=dict)
     images: dict[str, str | None] = field(default_factory=dict)
+    notices: list[str] = field(default_factory=list)
     running: threading.Event = field(default_factory=threading.Event)
 
     def operator_started(self, operator: str, at: float, image: str | None = None) -> None:
@@ -39,6 +42,9 @@ class Recorder:
         assert operator not in self.ends
         self.stopped[operator] = at
         self.ends[operator] = end
+
+    def noticed(self, at: float, reason: str, message: str, *, hinders: bool = False) -> None:
+        self.notices.append(message)
 
 
 @dataclass
@@ -85,6 +91,23 @@ def podman(registry: Registry) -> Iterator[Podman]:
         yield service
 
 
+@pytest.fixture(scope="session")
+def kube(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kube]:
+    """A real Kubernetes that runs Pods, one for all test processes."""
+    tool()
+    if os.geteuid() != 0:
+        pytest.skip("a kubelet needs root")
+    base = tmp_path_factory.getbasetemp()
+    with shared_cluster(base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def waiter_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The static program that keeps operators of a Pod in order."""
+    return waiter(tmp_path_factory.mktemp("waiter"))
+
+
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
     """Starts a definition, given as YAML of its operators, on an executor, the process one if none
@@ -105,6 +128,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
         executor: Executor | None = None,
         extra: str = "",
         attempt: int = 1,
+        priority: str = "normal",
         job_id: str | None = None,
     ) -> Job:
         shell = {"test/sh": ImageSettings(command=["/bin/sh"])}
@@ -127,6 +151,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
             logs={o.name: tmp_path / "logs" / f"{job_id}-{o.name}" for o in definition.operators},
             gpus=gpus,
             grace_seconds=grace,
+            priority=priority,
         )
         report = Recorder()
         done: list[float] = []

@@ -6,6 +6,7 @@ The tools stand in ``shared/tools/kube`` beside the checkout, as the test data d
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -150,6 +151,51 @@ def running_cluster(*options: str) -> Iterator[Kube]:
     finally:
         _call(program, "down", str(folder))
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def shared_cluster(place: Path) -> Iterator[Kube]:
+    """The cluster of all test processes that name the same folder; the last one ends it."""
+    standing = os.environ.get("GATEWAY_TEST_KUBE_CLUSTER")
+    if standing is not None:
+        yield from _standing(Path(standing))
+        return
+    state = place / "kube.json"
+    with _locked(place):
+        told = json.loads(state.read_text()) if state.exists() else {"users": 0}
+        if not told["users"]:
+            told["folder"] = tempfile.mkdtemp(prefix="gateway-kube-")
+            _call(tool(), "up", told["folder"], "--kubelet")
+        told["users"] += 1
+        state.write_text(json.dumps(told))
+    kube = Kube(Path(told["folder"]), tool())
+    try:
+        yield kube
+    finally:
+        kube.close()
+        with _locked(place):
+            told = json.loads(state.read_text())
+            told["users"] -= 1
+            state.write_text(json.dumps(told))
+            if not told["users"]:
+                _call(kube.program, "down", told["folder"])
+                shutil.rmtree(told["folder"], ignore_errors=True)
+
+
+def _standing(folder: Path) -> Iterator[Kube]:
+    """A cluster that somebody keeps, to try one test again and again."""
+    kube = Kube(folder, tool())
+    try:
+        yield kube
+    finally:
+        kube.close()
+
+
+@contextlib.contextmanager
+def _locked(place: Path) -> Iterator[None]:
+    with (place / "kube.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 @contextlib.contextmanager

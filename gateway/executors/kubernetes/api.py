@@ -161,11 +161,12 @@ class Cluster:
 
     @contextmanager
     def log(
-        self, pod: str, container: str, since_seconds: int | None = None
+        self, pod: str, container: str, *, since_seconds: int | None = None, follow: bool = True
     ) -> Iterator[urllib3.BaseHTTPResponse]:
-        """The log of a container while it grows, each line with the time it was written.
+        """The log of a container, each line with the time it was written.
 
-        ``since_seconds``: only what was written as long ago, or later.
+        ``follow``: while it grows, else as it is.  ``since_seconds``: only what was written as
+        long ago, or later.
         """
         since = {} if since_seconds is None else {"since_seconds": since_seconds}
         with self._calling() as core:
@@ -173,7 +174,7 @@ class Cluster:
                 pod,
                 self.namespace,
                 container=container,
-                follow=True,
+                follow=follow,
                 timestamps=True,
                 **since,
                 # A longer silence of an operator only makes it asked for again.

@@ -31,6 +31,9 @@ _HINDERING = frozenset(
     {"FailedScheduling", "Failed", "BackOff", "FailedMount", "FailedAttachVolume",
      "FailedCreatePodSandBox"}
 )  # fmt: skip
+_TAKING = frozenset({"Preempted", "Evicted", "TaintManagerEviction"})
+_TAKEN_SECONDS = 2.0
+"""Between the news that a Pod is taken away and those that tell why."""
 _MOST_NOTICES = 40
 
 
@@ -52,6 +55,10 @@ class Following:
         self._hindered: tuple[float, Operator, str] | None = None
         self._noticed: set[tuple[str, str]] = set()
         self._facts: Facts | None = None
+        self._taken: float | None = None
+        self._taking: str | None = None
+        self.ending = False
+        """True once the job itself ends its Pod: what ends now ends because of that."""
         self.fault = False
         """True when an operator did not complete."""
 
@@ -63,19 +70,20 @@ class Following:
     def take(self, facts: Facts) -> None:
         """The Pod is like this now."""
         self._facts = facts
-        ended = [(c.ended.ended, name) for name, c in facts.containers.items() if c.ended]
-        for _, name in sorted(ended):
-            if not self.fault and name in self._waiting:
-                self._ended(name, facts.containers[name])
+        if self.ending:
+            return
         self._begin()
+        while self._next(facts):
+            self._begin()
         self._hinder(facts)
         if not self.over and facts.phase in ("Failed", "Succeeded"):
             self.lost(facts.trouble or f"its Pod ended ({facts.phase}) and says nothing of it")
+        elif facts.deleting and self._taken is None:
+            self._taken = time.monotonic()
 
     def gone(self) -> None:
         """The Pod is not there any more, and it was not us."""
-        trouble = None if self._facts is None else self._facts.trouble
-        self.lost(trouble or "its Pod was deleted by somebody else")
+        self.lost(self._why_taken())
 
     def lost(self, reason: str) -> None:
         """What was to run cannot be had any more."""
@@ -114,6 +122,8 @@ class Following:
         if reason in _TELLING:
             message = " ".join(str(event.get("message", "")).split())
             self._notice(reason, message, hinders=reason in _HINDERING)
+        if reason in _TAKING:
+            self._taking = f"{reason}: {message}"
 
     def hinder(self, reason: str, message: str) -> None:
         """The job cannot go on because of this."""
@@ -121,6 +131,10 @@ class Following:
 
     def patience(self) -> None:
         """End what waited in vain for long enough."""
+        if self.over:
+            return
+        if self._taken is not None and time.monotonic() - self._taken > _TAKEN_SECONDS:
+            self.lost(self._why_taken())
         if self._hindered is None or self.over:
             return
         since, operator, why = self._hindered
@@ -128,6 +142,28 @@ class Following:
             self.fail(operator, OperatorEnd(End.IMAGE_MISSING, _missing(operator, why)))
 
     # --- operators ---------------------------------------------------------------------------
+
+    def _next(self, facts: Facts) -> bool:
+        """Report the first end that can be told; True when there may be more.
+
+        A node tells of its containers in any order: what reads from an operator whose own end is
+        not known yet has to wait.
+        """
+        ended = [
+            (found.ended.ended, name)
+            for name, operator in self._waiting.items()
+            if (found := facts.containers.get(name)) is not None
+            and found.ended is not None
+            and found.ended.began is not None
+            # Whoever takes the Pod away ends what runs in it.
+            and not (facts.deleting and found.ended.code)
+            and self._complete.keys() >= set(operator.upstream)
+        ]
+        if self.fault or not ended:
+            return False
+        _, name = min(ended)
+        self._ended(name, facts.containers[name])
+        return True
 
     def _begin(self) -> None:
         """Report the operators whose program is executed by now."""
@@ -154,7 +190,6 @@ class Following:
     def _ended(self, name: str, found: Container) -> None:
         ended, operator = found.ended, self._waiting[name]
         if ended is None or ended.began is None:
-            # It never ran: another operator failed, or the Pod was ended before its turn.
             return
         self._start(name, operator, ended.began, found.image)
         copy = self._logs[name]
@@ -179,6 +214,10 @@ class Following:
                 # Nobody reads them any more, and no end can be recorded on a full disk.
                 outputs.discard(self._run, operator)
         self._report.operator_stopped(operator.name, ended.ended, end)
+
+    def _why_taken(self) -> str:
+        trouble = None if self._facts is None else self._facts.trouble
+        return trouble or self._taking or "its Pod was deleted by somebody else"
 
     def _present(self) -> Operator | None:
         """An operator that runs."""

@@ -34,7 +34,7 @@ from gateway.pipelines.model import Operator
 
 log = logging.getLogger(__name__)
 
-_TICK_SECONDS = 5.0
+_TICK_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -112,6 +112,7 @@ class PodJob:
             if self._why is Stop.SHUTDOWN and not self._following.fault:
                 self._following.leave()
                 return
+            self._following.ending = True
             if self._made:
                 remove(
                     self._engine.cluster, self._name, self._feed, grace(self._run),

@@ -20,24 +20,23 @@ log = logging.getLogger(__name__)
 
 _AGAIN_SECONDS = 1.0
 _CHUNK = 1 << 16
+_LONGEST_LINE = 1 << 20
 _STAMP = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{1,9})?(Z|[+-]\d\d:\d\d) ")
-_LONGEST_STAMP = 40
 
 
 class Copy:
     """A thread that copies; it goes on where it was when the API server was away."""
 
     def __init__(self, cluster: Cluster, pod: str, container: str, path: Path) -> None:
-        """Begin to copy into the file at ``path``, which is the thread's alone from now on."""
+        """Begin to copy into the file at ``path``."""
         self._cluster = cluster
         self._pod = pod
         self._container = container
         self._sink = LogFile(path)
-        self._lines = _Lines()
+        self._lines = Lines()
+        self._lock = threading.Lock()
         self._over = threading.Event()
-        self._left = False
-        self._thread = threading.Thread(target=self._run, name="container-log", daemon=True)
-        self._thread.start()
+        threading.Thread(target=self._follow, name="container-log", daemon=True).start()
 
     @property
     def last_line(self) -> str:
@@ -45,66 +44,72 @@ class Copy:
         return self._sink.last_line
 
     def end(self, patience: float) -> None:
-        """The container ended: wait for what is still on its way, at most so many seconds."""
-        self._over.set()
-        self._thread.join(patience)
+        """The container ended: copy what is left, trying at most so many seconds."""
+        deadline = time.monotonic() + patience
+        with self._lock:
+            if self._over.is_set():
+                return
+            # A node takes seconds to end the stream of a container that ended.
+            self._over.set()
+        while not self._copied(follow=False) and time.monotonic() < deadline:
+            time.sleep(_AGAIN_SECONDS)
+        self._sink.close()
 
     def leave(self) -> None:
         """Write nothing more: somebody else copies from now on."""
-        self._left = True
-        self._over.set()
+        with self._lock:
+            if not self._over.is_set():
+                self._over.set()
+                self._sink.close()
 
-    def _run(self) -> None:
-        try:
-            while not self._tried() and not self._over.wait(_AGAIN_SECONDS):
-                pass
-            if self._over.is_set() and not self._left:
-                # Once more: what was missed, after the copy broke off at the very end.
-                self._tried()
-        finally:
-            self._sink.close()
+    def _follow(self) -> None:
+        while not self._copied(follow=True):
+            if self._over.wait(_AGAIN_SECONDS):
+                return
 
-    def _tried(self) -> bool:
-        """Copy until the log ends; True when there is no more to come."""
-        if self._lines.complete:
-            return True
+    def _copied(self, *, follow: bool) -> bool:
+        """Copy until the log ends; True when all of it was there."""
+        with self._lock:
+            since = self._lines.again()
         try:
-            since = self._lines.since()
-            with self._cluster.log(self._pod, self._container, since) as answer:
+            with self._cluster.log(
+                self._pod, self._container, since_seconds=since, follow=follow
+            ) as answer:
                 for piece in answer.stream(_CHUNK):
-                    for text in self._lines.take(piece):
-                        self._write(text)
-            for text in self._lines.flush():
-                self._write(text)
+                    if not self._take(piece, follow=follow):
+                        return True
+            return self._take(None, follow=follow)
         except NotThereError:
             return True
         except (ClusterError, urllib3.exceptions.HTTPError, OSError) as error:
             log.debug("the log of a container broke off: %s", error)
             return False
+
+    def _take(self, piece: bytes | None, *, follow: bool) -> bool:
+        """Write what came, None = it ended; False when somebody else does by now."""
+        with self._lock:
+            if follow and self._over.is_set():
+                return False
+            for text in self._lines.rest() if piece is None else self._lines.take(piece):
+                self._sink.write(text)
         return True
 
-    def _write(self, text: bytes) -> None:
-        if not self._left:
-            self._sink.write(text)
 
-
-class _Lines:
-    """Lines with the cluster's stamps taken off, none of them twice."""
+class Lines:
+    """Lines with the cluster's stamps taken off, none of them twice.  One thread at a time."""
 
     def __init__(self) -> None:
         self._rest = b""
-        self._within = False
         self._last = b""
         """Stamp of the newest line, fit for comparing."""
         self._repeating = False
-        self._skip = False
 
-        self.complete = False
-        """True once the log ended, and not only the connection."""
+    def again(self) -> int | None:
+        """The log is read anew: how long ago the newest line was written, rounded up.
 
-    def since(self) -> int | None:
-        """How long ago the newest line was written, rounded up; what is older is not needed."""
-        self._rest, self._within = b"", False
+        None = it is read from its beginning.
+        """
+        self._rest = b""
         if not self._last:
             return None
         self._repeating = True
@@ -112,35 +117,26 @@ class _Lines:
         return max(1, math.ceil(time.time() - written) + 1)
 
     def take(self, data: bytes) -> Iterator[bytes]:
-        """Texts of ``data`` without stamps, as soon as they are there."""
-        self._rest += data
-        while self._rest:
-            if not self._within:
-                if b" " not in self._rest and len(self._rest) < _LONGEST_STAMP:
-                    return
-                self._begin()
-            head, newline, tail = self._rest.partition(b"\n")
-            self._rest = tail
-            self._within = not newline
-            if not self._skip:
-                yield head + newline
+        """The texts of whole lines."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            yield from self._text(line + b"\n")
+        if len(self._rest) > _LONGEST_LINE:
+            yield from self.rest()
 
-    def flush(self) -> Iterator[bytes]:
-        """What is left at the end."""
-        self.complete = True
-        if self._rest:
-            rest, self._rest = self._rest, b""
-            yield rest
+    def rest(self) -> Iterator[bytes]:
+        """The text of a line that has no end."""
+        rest, self._rest = self._rest, b""
+        if rest:
+            yield from self._text(rest)
 
-    def _begin(self) -> None:
-        """Take the stamp off; skip lines that were there before the copy broke off."""
-        self._within = True
-        match = _STAMP.match(self._rest)
+    def _text(self, line: bytes) -> Iterator[bytes]:
+        match = _STAMP.match(line)
         if match is None:
-            self._skip = False
+            yield line
             return
-        self._rest = self._rest[match.end() :]
         stamp = match[1] + (match[2] or b".").ljust(10, b"0")
-        self._skip = self._repeating and stamp <= self._last
-        if not self._skip:
-            self._last, self._repeating = stamp, False
+        if self._repeating and stamp <= self._last:
+            return
+        self._last, self._repeating = stamp, False
+        yield line[match.end() :]

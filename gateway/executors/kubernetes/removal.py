@@ -21,6 +21,11 @@ def _nothing(_facts: Facts) -> None:
     """Nobody wants to know."""
 
 
+def _idle(facts: Facts) -> bool:
+    """True when no container of the Pod ever ran."""
+    return all(c.running_since is None and c.ended is None for c in facts.containers.values())
+
+
 def remove(
     cluster: Cluster,
     name: str,
@@ -38,7 +43,8 @@ def remove(
     while True:
         try:
             if deleted is None:
-                cluster.delete(name, grace)
+                # A node is slow to let go of what it could not start, and nothing of it runs.
+                cluster.delete(name, 0 if _idle(read(cluster.get(name))) else grace)
                 deleted = time.monotonic()
             elif not forced and time.monotonic() > deleted + grace + LOST_SECONDS:
                 log.warning("a Pod's node does not answer, its record is removed: %s", name)
