@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import re
 import textwrap
 from collections.abc import Iterable, Mapping
 from enum import Enum
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -177,16 +179,14 @@ def reader_codes() -> str:
 
 def shipped_operators() -> str:
     """The contracts of the operators that ship, as their packages tell them."""
-    import gateway.operators.dicom_reader as reader
-    import gateway.operators.dicom_writer as writer
-    import gateway.operators.lung_density as density
-    import gateway.operators.register_results as register
+    import gateway.operators
 
     parts = []
-    for module in (reader, density, writer, register):
-        name = module.__name__.rsplit(".", 1)[-1].replace("_", "-")
-        document = inspect.getdoc(module) or ""
-        parts.append(f"## gateway/{name}\n\n" + fence(document))
+    for command in sorted(Path(gateway.operators.__path__[0]).glob("*/__main__.py")):
+        folder = command.parent.name
+        package = importlib.import_module(f"gateway.operators.{folder}")
+        name = folder.replace("_", "-")
+        parts.append(f"## gateway/{name}\n\n" + fence(inspect.getdoc(package) or ""))
     return "\n".join(parts)
 
 

@@ -324,14 +324,14 @@ def test_the_phantoms_command_tells_the_truth(
 
 
 @pytest.mark.prove
-def test_prove_organs_of_forty_patients(tmp_path: Path) -> None:
+def test_prove_organs_of_twenty_patients(tmp_path: Path) -> None:
     """Many seeds, grids, noises and positions; the worst Dice is printed."""
-    random = np.random.default_rng(40)
+    random = np.random.default_rng(20)
     worst: dict[str, float] = dict.fromkeys(ORGANS, 1.0)
-    for seed in range(100, 140):
+    for seed in range(100, 120):
         options = Abdomen(
-            matrix=int(random.integers(96, 320)),
-            slices=int(random.integers(30, 120)),
+            matrix=int(random.integers(96, 256)),
+            slices=int(random.integers(30, 80)),
             noise_hu=float(random.uniform(5, 25)),
             position=str(random.choice(["HFS", "FFS", "HFP", "FFP"])),
             seed=seed,
@@ -342,5 +342,5 @@ def test_prove_organs_of_forty_patients(tmp_path: Path) -> None:
             worst[organ] = min(worst[organ], score)
         for folder in tmp_path.iterdir():
             shutil.rmtree(folder)
-    print("worst Dice of 40 patients:", {o: round(v, 3) for o, v in worst.items()})  # noqa: T201
+    print("worst Dice of 20 patients:", {o: round(v, 3) for o, v in worst.items()})  # noqa: T201
     assert min(worst.values()) >= 0.9

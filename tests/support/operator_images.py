@@ -1,0 +1,86 @@
+"""Images of the operators that ship, made of the files of this machine: no registry, no index."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tests.support.podman import Podman, archive, python, python_changes
+from tests.support.programs import program
+from tests.support.reference import ROOT
+
+OPERATORS = (
+    "dicom-reader", "roi-generator", "organ-segmentation", "dicom-writer", "register-results",
+    "denovo-assembly",
+)  # fmt: skip
+TOOLS = ("minimap2", "miniasm", "racon")
+PACKAGES = (
+    "numpy", "numpy.libs", "scipy", "scipy.libs", "nibabel", "highdicom", "PIL", "pillow.libs",
+    "packaging", "importlib_resources",
+)  # fmt: skip
+BASE = "operators:1"
+BASE_FILE = "deploy/operators/assembly-base.Containerfile"
+
+
+def make_operator_images(podman: Podman) -> None:
+    """Make `localhost/gateway/<operator>:latest` for every operator of the reference pipelines.
+
+    All stand on one image with Python, the packages and the tools; the Containerfile of the
+    repository that adds the tools is built on it, too.
+    """
+    changes = python_changes()
+    packages = changes[0].partition("=")[2]
+    base = podman.image(BASE, dict(_files(packages)), *changes, "ENV HOME=/tmp")
+    _build(podman, (ROOT / BASE_FILE).read_text(), "localhost/gateway/assembly-base", BASE=base)
+    for name in OPERATORS:
+        module = f"gateway.operators.{name.replace('-', '_')}"
+        under = "localhost/gateway/assembly-base" if name == "denovo-assembly" else base
+        entry = json.dumps(["python", "-m", module])
+        _build(podman, f"FROM {under}\nENTRYPOINT {entry}\n", f"localhost/gateway/{name}")
+
+
+def _files(packages: str) -> Iterator[tuple[str, Any]]:
+    yield from python().items()
+    site = Path(np.__file__).parents[1]
+    for name in PACKAGES:
+        yield f"{packages}/{name}", site / name
+    for told in site.glob("*.dist-info"):
+        if told.name.split("-")[0].lower() in {"highdicom", "nibabel", "numpy"}:
+            yield f"{packages}/{told.name}", told
+    yield f"{packages}/gateway/__init__.py", ROOT / "gateway" / "__init__.py"
+    yield f"{packages}/gateway/operators", ROOT / "gateway" / "operators"
+    tools = {f"/bin/{tool}": Path(program(tool)).resolve() for tool in TOOLS}
+    yield from tools.items()
+    modules = [path for name in PACKAGES for path in (site / name).rglob("*.so*")]
+    for library in _libraries([*tools.values(), *modules], besides=site):
+        yield library, Path(library).resolve()
+
+
+def _libraries(paths: Sequence[Path], besides: Path) -> list[str]:
+    """What programs and modules are linked with, outside the packages themselves."""
+    command = ["ldd", *map(str, paths)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    found = {w for w in done.stdout.split() if w.startswith("/") and not w.endswith(":")}
+    return sorted(w for w in found if not Path(w).resolve().is_relative_to(besides.resolve()))
+
+
+def _build(podman: Podman, containerfile: str, tag: str, **arguments: str) -> None:
+    """Build an image without a context of files."""
+    context = archive({"Containerfile": containerfile})
+    lines = podman.api.build(
+        fileobj=io.BytesIO(context),
+        custom_context=True,
+        dockerfile="Containerfile",
+        tag=f"{tag}:latest",
+        buildargs=arguments,
+        pull=False,
+        decode=True,
+    )
+    said = [line for line in lines if "error" in line]
+    assert not said, said
