@@ -30,7 +30,7 @@ class House:
     def caller(self, **headers: str) -> Iterator[httpx.Client]:
         """Somebody with nothing but these headers (``_`` for ``-``)."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        with httpx.Client(base_url=self.url, headers=named, trust_env=False, timeout=30) as client:
+        with httpx.Client(base_url=self.url, headers=named, trust_env=False, timeout=60) as client:
             yield client
 
     def user(self, name: str, role: Role = Role.ADMINISTRATOR, password: str = PASSWORD) -> None:

@@ -99,7 +99,8 @@ def site(tmp_path: Path, template: tuple[Path, seed.Story]) -> Iterator[Site]:
     server = HttpServer(create_app(given), "127.0.0.1", 0)
     server.start()
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{server.port}", trust_env=False) as client:
+        base = f"http://127.0.0.1:{server.port}"
+        with httpx.Client(base_url=base, trust_env=False, timeout=60) as client:
             yield Site(client, database, given, told, acted)
     finally:
         server.stop()
