@@ -15,6 +15,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+from gateway.jobs.claim import claimed
 from gateway.jobs.executor import End, JobRun, OperatorEnd
 from gateway.pipelines.layout import operator_dir, operators_dir, output_dir
 from gateway.pipelines.model import Operator
@@ -32,29 +33,35 @@ class _UnsafeError(Exception):
 
 
 def clear(run: JobRun) -> None:
-    """Empty the folder of all outputs, whatever a dead attempt left in it; kept ones stay."""
+    """Empty the folder of all outputs, whatever a dead attempt left in it; kept ones stay.
+
+    This and :func:`prepare` raise :class:`~gateway.jobs.claim.SupersededError`, an ``OSError``,
+    when a later attempt has begun, and then change nothing.
+    """
     folder = operators_dir(run.folder)
-    if not run.kept and folder.exists():
-        _remove(folder)
-    folder.mkdir(parents=True, exist_ok=bool(run.kept))
-    for entry in folder.iterdir():
-        if entry.name not in run.kept:
-            _remove(entry)
+    with claimed(run.folder, run.attempt):
+        if not run.kept and folder.exists():
+            _remove(folder)
+        folder.mkdir(parents=True, exist_ok=bool(run.kept))
+        for entry in folder.iterdir():
+            if entry.name not in run.kept:
+                _remove(entry)
 
 
 def prepare(run: JobRun, operator: Operator) -> None:
     """Make an operator's output folders, empty."""
     folder = operator_dir(run.folder, operator)
-    if folder.exists():
-        _remove(folder)
-    folder.mkdir(parents=True)
-    for output in operator.outputs:
-        output_dir(run.folder, operator, output.name).mkdir(exist_ok=True)
+    with claimed(run.folder, run.attempt):
+        if folder.exists():
+            _remove(folder)
+        folder.mkdir(parents=True)
+        for output in operator.outputs:
+            output_dir(run.folder, operator, output.name).mkdir(exist_ok=True)
 
 
 def discard(run: JobRun, operator: Operator) -> None:
     """Remove the outputs of an operator that failed; what cannot be removed stays."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError), claimed(run.folder, run.attempt):
         _remove(operator_dir(run.folder, operator))
 
 

@@ -25,6 +25,7 @@ from sqlalchemy.engine import Connection
 
 from gateway.database.schema import instances, payload_instances
 from gateway.errors import Permanent, Transient
+from gateway.jobs.claim import SupersededError, claimed
 from gateway.jobs.names import safe_name
 from gateway.jobs.transitions import Job
 from gateway.payloads.folders import sync_folder
@@ -68,7 +69,7 @@ class PayloadFiles:
 
         A second call gives the same.  A job without a received payload keeps what was uploaded,
         or gets an empty ``input/``.  Raises :class:`InputMissing` when an instance is gone or none
-        is selected, :class:`Transient` when the disk fails.
+        is selected, :class:`Transient` when the disk fails or a later attempt has begun.
         """
         folder = self.folder(job.payload_id)
         by_hand = job.received_payload_id is None
@@ -76,7 +77,10 @@ class PayloadFiles:
             return folder
         files = [] if by_hand else selected_files(connection, job)
         try:
-            self._build(folder, files)
+            with claimed(folder, job.attempt):
+                self._build(folder, files)
+        except SupersededError:
+            raise
         except OSError as error:
             raise Transient(f"the input of job {job.id} cannot be laid out: {error}") from error
         return folder
