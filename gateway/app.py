@@ -316,7 +316,14 @@ class Gateway:
             return ContainerExecutor(
                 settings.container, host_volumes=settings.host_volumes, gpus=gpus
             )
-        return ProcessExecutor(settings.images, host_volumes=settings.host_volumes, gpus=gpus)
+        engine = ProcessExecutor(
+            settings.images, host_volumes=settings.host_volumes, gpus=gpus, warm=True
+        )
+        self._parts.append(Ending(engine.close))
+        self._checks["operator-start"] = lambda: health.Part(
+            health.Condition.OK, {"mode": engine.start_mode}
+        )
+        return engine
 
     def _capacity(self) -> Capacity:
         """What jobs may use together; GPUs are those that NVML finds, unless a number is set."""
