@@ -24,8 +24,8 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.database.engine import Database
 from gateway.database.schema import events
-from gateway.errors import Transient
 from gateway.web.accounts.accounts import Accounts
+from gateway.web.accounts.attempts import TooMany
 from gateway.web.accounts.roles import Identity
 from gateway.web.records import all_shown, columns
 from gateway.web.services import Given
@@ -51,7 +51,7 @@ _OVERLAP = 100
 router = APIRouter(prefix="/api/v1", tags=["events"])
 
 
-class TooManyStreams(Transient):
+class TooManyStreams(TooMany):
     """There are as many streams as there may be."""
 
 

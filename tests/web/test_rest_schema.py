@@ -24,8 +24,25 @@ LISTS = {
     "association_id": "associations", "event_id": "events", "quarantine_id": "quarantine",
     "pipeline": "pipelines",
 }  # fmt: skip
-# That one of two parameters must be given cannot be said in OpenAPI.
+# What OpenAPI cannot say: that one of two parameters must be given, that a password is weak or
+# wrong, that a text is no definition, that too many tried to sign in.
 OPERATIONS = """
+[[operations]]
+include-name = "POST /api/v1/session"
+checks.positive_data_acceptance.expected-statuses = ["2xx", "401", "429"]
+[[operations]]
+include-name = "PUT /api/v1/session/password"
+checks.positive_data_acceptance.expected-statuses = ["2xx", "401", "409", "422", "429"]
+[[operations]]
+include-name = "POST /api/v1/users"
+checks.positive_data_acceptance.expected-statuses = ["2xx", "409", "422", "503"]
+[[operations]]
+include-name = "PATCH /api/v1/users/{name}"
+checks.positive_data_acceptance.expected-statuses = ["2xx", "404", "409", "422", "503"]
+[[operations]]
+include-name = "POST /api/v1/pipelines"
+checks.positive_data_acceptance.expected-statuses = ["2xx", "422"]
+
 [[operations]]
 include-name = "GET /api/v1/where"
 checks.positive_data_acceptance.expected-statuses = ["2xx", "422"]
@@ -39,6 +56,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     (folder / "out").mkdir()
     made = Site(folder / "gateway", destinations=[{"name": "PACS", "folder": str(folder / "out")}])
     made.start()
+    assert made.http is not None
+    made.http.headers["Authorization"] = f"Bearer {token(made)}"
     try:
         made.send([write(slice_(n), folder / f"{n}.dcm") for n in (1, 2)])
         made.send([write(slice_(3, StudyInstanceUID=None), folder / "3.dcm")])
@@ -71,6 +90,12 @@ def test_prove_rest(site: Site, tmp_path: Path) -> None:
         call(site, tmp_path, "coverage,fuzzing,stateful", 200, given=given)
 
 
+def token(site: Site) -> str:
+    """A token that stays whatever users are made."""
+    name = f"schema-{len(site.cli('list', 'tokens').stdout)}"
+    return site.cli("create", "token", name, "--role", "administrator").stdout.strip()
+
+
 def call(site: Site, folder: Path, phases: str, examples: int, *more: str, given: str = "") -> None:
     found = folder / "schemathesis.toml"
     found.write_text(given + OPERATIONS)
@@ -78,6 +103,7 @@ def call(site: Site, folder: Path, phases: str, examples: int, *more: str, given
     done = subprocess.run(
         [
             Path(sys.executable).parent / "schemathesis",
+            *("--header", f"Authorization: Bearer {token(site)}"),
             *("--config-file", found, "run", f"{base}/api/v1/openapi.json"),
             *("--checks", "all", "--phases", phases, "--max-examples", str(examples), *more),
             *("--seed", str(SEED), "--generation-database=none"),
