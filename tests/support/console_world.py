@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pydicom
 import yaml
 from pydicom.uid import generate_uid
@@ -43,6 +44,10 @@ for step in itertools.count(1):
 """
 
 
+PEOPLE = {"mei": "administrator", "otto": "operator", "vera": "viewer"}
+PASSWORD = "correct horse battery staple"  # noqa: S105 - of users that live for a test
+
+
 @dataclass(frozen=True)
 class World:
     """The gateway and the identifiers that tests ask for."""
@@ -59,6 +64,32 @@ class World:
         """Address of the console."""
         return f"http://127.0.0.1:{self.site.ports['http']}"
 
+    def cookies(self, user: str) -> list[dict[str, Any]]:
+        """Sign a user in; the cookies as a browser takes them."""
+        answer = httpx.post(
+            f"{self.url}/api/v1/session",
+            json={"user": user, "password": PASSWORD},
+            trust_env=False,
+            timeout=60,
+        )
+        answer.raise_for_status()
+        return [
+            {"name": name, "value": value, "url": self.url, "httpOnly": True, "sameSite": "Strict"}
+            for name, value in answer.cookies.items()
+        ]
+
+    def add_people(self) -> None:
+        """Add a user of each role; from now on everybody signs in, the site by a token."""
+        http = self.site.http
+        assert http is not None
+        http.timeout = httpx.Timeout(60)
+        made = http.post("/api/v1/tokens", json={"name": "tests", "role": "administrator"})
+        made.raise_for_status()
+        http.headers["Authorization"] = f"Bearer {made.json()['token']}"
+        for name, role in PEOPLE.items():
+            body = {"name": name, "role": role, "password": PASSWORD}
+            http.post("/api/v1/users", json=body).raise_for_status()
+
     def job(self, called: str) -> dict[str, Any]:
         """The newest job of a called AE title."""
         return self.site.items("jobs", called_ae=called)[0]
@@ -69,7 +100,7 @@ class World:
 
 
 @contextmanager
-def console_world(root: Path, *, slices: int = 40, matrix: int = 128) -> Iterator[World]:
+def console_world(root: Path, *, slices: int = 24, matrix: int = 96) -> Iterator[World]:
     """Start it, send everything, wait until all has ended that will end."""
     with counting_pacs() as pacs:
         site = Site(root, **_site(pacs))

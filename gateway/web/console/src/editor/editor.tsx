@@ -83,7 +83,11 @@ export default function Editor({ start, schema, errors, onText, label }: Editing
           EditorState.tabSize.of(2),
           EditorView.lineWrapping,
           EditorView.cspNonce.of(nonce()),
-          EditorView.contentAttributes.of({ "aria-label": label, spellcheck: "false" }),
+          EditorView.contentAttributes.of({
+            "aria-label": label,
+            spellcheck: "false",
+            tabindex: "0",
+          }),
           keymap.of([
             ...defaultKeymap,
             ...searchKeymap,

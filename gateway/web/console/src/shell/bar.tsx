@@ -5,7 +5,7 @@ import { useLocation } from "wouter";
 import { request, setCsrf } from "../api/client";
 import { LANGUAGES, type Language, useLanguage, useT } from "../i18n";
 import { Icon } from "../ui/icon";
-import { useSession } from "../ui/role";
+import { NOBODY, useSession } from "../ui/role";
 import { type Theme, useTheme } from "../ui/theme";
 import { openHelp } from "./shortcuts";
 
@@ -84,15 +84,16 @@ function Who() {
   async function leave() {
     await request("session", { method: "DELETE" });
     setCsrf(null);
-    client.clear();
-    await client.invalidateQueries();
+    // Nothing that this user saw stays behind for the next one.
+    client.removeQueries({ predicate: (query) => query.queryKey[0] !== "session" });
+    client.setQueryData(["session"], NOBODY);
   }
   if (open) return null;
   return (
     <>
       <span className="row nowrap" title={role ? t(`role.${role}`) : ""}>
         <Icon name="user" />
-        {user}
+        <span className="wide">{user}</span>
       </span>
       <button type="button" className="button" onClick={() => void leave()}>
         {t("signout")}
