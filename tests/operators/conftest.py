@@ -9,6 +9,7 @@ import os
 import shutil
 import tarfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -163,7 +164,8 @@ def triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Triton]:
     folder = tmp_path_factory.mktemp("triton")
     repository = make_repository(folder / "models")
     with serving(repository, folder, explicit=True) as server:
-        for model in sorted(path.name for path in repository.iterdir() if path.name != BROKEN):
-            server.load(model)
+        with ThreadPoolExecutor(4) as loading:
+            names = (path.name for path in repository.iterdir() if path.name != BROKEN)
+            list(loading.map(server.load, sorted(names)))
         server._ask(f"/v2/repository/models/{BROKEN}/load", b"{}")
         yield server

@@ -15,7 +15,6 @@ import numpy.typing as npt
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import (
     ComputedRadiographyImageStorage,
-    DigitalXRayImageStorageForPresentation,
     ExplicitVRLittleEndian,
     generate_uid,
 )
@@ -97,7 +96,7 @@ class _Drawing:
                 top = 52 + 27 * number + self.rng.uniform(-2, 2)
                 total += self._band(self.y - (top + 0.25 * out + 0.0012 * out**2), out, 0.060)
                 front = 95 + 33 * number + self.rng.uniform(-3, 3)
-                total += self._band(self.y - (front - 0.35 * out), out, 0.035)
+                total += self._band(self.y - (front - 0.35 * out), out, 0.025)
             total += self._band(self.y - (66 - 0.25 * out), out, 0.060)
         return total
 
@@ -128,7 +127,7 @@ class _Drawing:
         low, high = (12.0, 28.0) if kind == "nodule" else (36.0, 56.0)
         diameter = self.rng.uniform(low, high)
         # Within the lung; the widest opacities reach its edge.
-        need = diameter / 2 + 3 if kind == "nodule" else min(diameter / 2 + 2, 26)
+        need = diameter / 2 + 6 if kind == "nodule" else min(diameter / 2 + 4, 30)
         places = np.argwhere(room * self.spacing > need)
         row, column = places[self.rng.integers(len(places))]
         x, y = float(self.x[row, column]), float(self.y[row, column])
@@ -137,7 +136,7 @@ class _Drawing:
         u = (dx * np.cos(turn) + dy * np.sin(turn)) / stretch
         v = (dy * np.cos(turn) - dx * np.sin(turn)) * stretch
         far = np.hypot(u, v) / (diameter / 2)
-        contrast = self.rng.uniform(0.12, 0.20)
+        contrast = self.rng.uniform(0.16, 0.26)
         if kind == "nodule":
             spot = np.sqrt(np.clip(1 - far**2, 0, 1))
             spot = ndimage.gaussian_filter(spot, 1.0 / self.spacing)
@@ -179,3 +178,83 @@ def draw(seed: int, kinds: tuple[str, ...] = (), spacing_mm: float = 0.8) -> Rad
         findings.append(finding)
     image = np.clip(image + it.noise() * np.maximum(body, 0.3), 0.0, 1.0)
     return Radiograph(image, spacing_mm, tuple(findings))
+
+
+def dataset(drawn: Radiograph, **changes: Any) -> Dataset:
+    """Make a CR instance of a drawing; `changes` by keyword, None removes.
+
+    `bits` (12), `inverted` (False: MONOCHROME2) and `rescale` (None or (slope, intercept)) say how
+    the same picture is stored.
+    """
+    bits = int(changes.pop("bits", 12))
+    inverted = bool(changes.pop("inverted", False))
+    slope, intercept = changes.pop("rescale", None) or (1, 0)
+    top = (1 << bits) - 1
+    stored = np.rint((1 - drawn.image if inverted else drawn.image) * top).astype(np.uint16)
+    if slope < 0:
+        stored = (top - stored).astype(np.uint16)
+    ds = Dataset()
+    ds.file_meta = FileMetaDataset()
+    ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    values: dict[str, Any] = {
+        "SOPClassUID": ComputedRadiographyImageStorage,
+        "SOPInstanceUID": generate_uid(),
+        "StudyInstanceUID": generate_uid(),
+        "SeriesInstanceUID": generate_uid(),
+        "Modality": "CR",
+        "PatientID": "PHANTOM",
+        "PatientName": "Drawn^Chest",
+        "PatientBirthDate": "19700101",
+        "PatientSex": "O",
+        "StudyDate": "20260102",
+        "StudyTime": "101500",
+        "StudyID": "1",
+        "AccessionNumber": "A1",
+        "ReferringPhysicianName": "",
+        "InstanceNumber": 1,
+        "ImageType": ["ORIGINAL", "PRIMARY"],
+        "BodyPartExamined": "CHEST",
+        "ViewPosition": "PA",
+        "SamplesPerPixel": 1,
+        "PhotometricInterpretation": "MONOCHROME1" if inverted else "MONOCHROME2",
+        "Rows": stored.shape[0],
+        "Columns": stored.shape[1],
+        "PixelSpacing": [drawn.spacing_mm, drawn.spacing_mm],
+        "BitsAllocated": 16,
+        "BitsStored": bits,
+        "HighBit": bits - 1,
+        "PixelRepresentation": 0,
+        "PixelData": stored.tobytes(),
+    }
+    if (slope, intercept) != (1, 0):
+        values |= {"RescaleSlope": slope, "RescaleIntercept": intercept, "RescaleType": "US"}
+    for keyword, value in {**values, **changes}.items():
+        if value is not None:
+            setattr(ds, keyword, value)
+    return ds
+
+
+def save(folder: Path, instance: Dataset) -> Path:
+    """Write an instance below a folder, named by its UID."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{instance.SOPInstanceUID}.dcm"
+    instance.save_as(path, enforce_file_format=True)
+    return path
+
+
+def matches(drawn: Radiograph, found: list[dict[str, Any]]) -> tuple[int, int]:
+    """Count (planted findings that were found, found ones that nobody planted).
+
+    One is found where a finding lies within half a diameter of its centre.
+    """
+    rest = list(found)
+    hits = 0
+    for planted in drawn.findings:
+        for one in rest:
+            x = (one["column"] + 0.5) * drawn.spacing_mm
+            y = (one["row"] + 0.5) * drawn.spacing_mm
+            if np.hypot(x - planted.x_mm, y - planted.y_mm) <= planted.diameter_mm / 2:
+                hits += 1
+                rest.remove(one)
+                break
+    return hits, len(rest)

@@ -77,6 +77,8 @@ class SimpleInferer:
         """Return the model's answer; errors as `triton` and SHAPE_DIFFERS, NO_MODEL_NAME."""
         model = self.connect(run)
         try:
+            if run.declared is not None:
+                check_declared(model, run.declared)
             return self.infer(model, run)
         finally:
             model.close()
@@ -91,12 +93,9 @@ class SimpleInferer:
         address = find_address(run.environ, self.address)
         run.log.info("triton.address", server=str(address), protocol=address.protocol)
         transport = open_transport(address, self.timeout)
-        model = Model.connect(
+        return Model.connect(
             transport, name, version=self.model_version, patience=self.patience, log=run.log
         )
-        if run.declared is not None:
-            check_declared(model, run.declared)
-        return model
 
     def infer(self, model: Model, run: InferenceRun) -> Array:
         """Return the answer for the whole image."""

@@ -79,8 +79,12 @@ class Model:
             OperatorError: TRITON_UNREACHABLE, MODEL_MISSING, MODEL_NOT_READY.
         """
         model = cls(transport, name, version, patience or Patience(), log)
-        model._wait(model._patience.ready)
-        model.signature = model._read_signature()
+        try:
+            model._wait(model._patience.ready)
+            model.signature = model._read_signature()
+        except OperatorError:
+            model.close()
+            raise
         log.info("model.ready", model=name, version=version or "latest")
         return model
 
