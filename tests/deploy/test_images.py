@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import time
@@ -182,7 +183,10 @@ def _live_through_a_study(
     with httpx.Client(base_url=base, trust_env=False, timeout=20) as http:
 
         def log() -> str:
-            return cli(podman, "logs", "--tail", "40", "gateway").stderr
+            told = cli(podman, "logs", "--tail", "40", "gateway")
+            with contextlib.suppress(httpx.TransportError):
+                return told.stdout + told.stderr + http.get("/health").text
+            return told.stdout + told.stderr
 
         def ready() -> bool:
             try:

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -67,12 +68,14 @@ def make_base(podman: Podman) -> str:
     linked = _linked((binary, bwrap, *library.glob("lib-dynload/*.so")))
     files: dict[str, bytes | str | Path] = shell()
     files |= {f"/bin/{applet}": "->busybox" for applet in _MORE_APPLETS}
-    files |= {str(path): path.resolve() for path in linked}
+    files |= {_place(path): path.resolve() for path in linked}
     files |= {
         f"/usr/local/bin/{name}": binary,
         "/usr/local/bin/python": f"->{name}",
         "/usr/local/bin/python3": f"->{name}",
         "/usr/bin/bwrap": bwrap,
+        # Sandboxes are tried with it, where Debian has it.
+        "/usr/bin/true": "->/bin/busybox",
         "/etc/group": "root:x:0:\n",
         "/tmp/.keep": "",  # noqa: S108 - a path in the image
     }
@@ -80,6 +83,13 @@ def make_base(podman: Podman) -> str:
     small = podman.image("small:1", files, *changes)
     # The library apart: whole folders go in by tar, and ensurepip must come along.
     return _with_library(podman, small, library, f"/usr/local/lib/{name}")
+
+
+def _place(library: Path) -> str:
+    """Where a library goes: one of an interpreter elsewhere to those of the system."""
+    if library.is_relative_to("/usr") or library.parts[1].startswith("lib"):
+        return str(library)
+    return f"/usr/lib/{sysconfig.get_config_var('MULTIARCH')}/{library.name}"
 
 
 def _with_library(podman: Podman, image: str, library: Path, target: str) -> str:

@@ -193,7 +193,7 @@ def running_podman(*registries: int) -> Iterator[Podman]:
 
 def _clear(command: Sequence[str], environ: Mapping[str, str]) -> None:
     subprocess.run(
-        list(command), env=os.environ | environ, capture_output=True, check=False, timeout=60
+        list(command), env=os.environ | environ, capture_output=True, check=False, timeout=240
     )
 
 
