@@ -1,7 +1,7 @@
 """A job in work: operators start when their upstream is complete, and the first fault ends all.
 
-One thread leads; each running operator has a thread of its own, which lives until the operator's
-last process ended.  How an operator runs is the engine's: see :mod:`gateway.executors.steps`.
+One thread leads, one reports; each running operator has a thread of its own, which lives until the
+operator's last process ended.  How an operator runs is the engine's (:mod:`gateway.executors.steps`).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from gateway.executors import outputs, shared
 from gateway.executors.gpus import Devices
+from gateway.executors.reporting import Reporter
 from gateway.executors.steps import Steps
 from gateway.executors.stopping import WORDS, StopFlag
 from gateway.jobs.executor import End, JobRun, OperatorEnd, Report, Stop
@@ -37,7 +38,7 @@ class GraphJob:
         self._steps = steps
         self._closing = closing
         self._run = run
-        self._report = report
+        self._report = Reporter(report, run.job_id, lambda: self._end("the engine failed"))
         self._done = done
         self._devices = Devices(run.gpus)
         self._lock = threading.Lock()
@@ -86,6 +87,7 @@ class GraphJob:
                 self._await_one()
             self._closing()
             self._free()
+            self._report.close()
             self._finished.set()
             self._tell()
 

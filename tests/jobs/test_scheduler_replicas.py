@@ -130,7 +130,7 @@ def campaign(
                 assert devices_are_exclusive(world)
                 time.sleep(0.05)
             pair.kill(number % 2)
-        world.settle(*ids, seconds=120)
+        world.settle(*ids, seconds=120 + 3 * jobs)
     finally:
         codes = pair.end()
     assert codes == [0, 0]
