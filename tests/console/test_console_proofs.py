@@ -23,7 +23,7 @@ SETTLE_MS = 1_200
 """Until the graph has found its place and the live mark is lit."""
 
 
-@pytest.mark.parametrize("language,theme", COMBINATIONS)
+@pytest.mark.parametrize(("language", "theme"), COMBINATIONS)
 @pytest.mark.parametrize("name", NAMES)
 def test_console_page_in_every_combination(
     see: OpenScreen, world: World, name: str, language: str, theme: str
