@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from gateway.config.container import ContainerSettings
 from gateway.executors import shared
@@ -14,6 +15,7 @@ from gateway.executors.container.operator import ContainerEngine, ContainerSteps
 from gateway.executors.container.running import purge
 from gateway.executors.gpus import Gpu
 from gateway.executors.graph import GraphJob
+from gateway.executors.serving import Serving, held
 from gateway.jobs.executor import JobHandle, JobRun, Report
 
 log = logging.getLogger(__name__)
@@ -46,6 +48,15 @@ class ContainerExecutor:
         )
 
     @property
+    def engine(self) -> ContainerEngine:
+        """What every operator is run with; services are run with the same."""
+        return self._engine
+
+    def serve(self, services: Serving) -> None:
+        """Let operators call services, which ``services`` keeps; before the first job."""
+        self._engine = replace(self._engine, services=services)
+
+    @property
     def name(self) -> str:
         """``container``."""
         return "container"
@@ -62,6 +73,7 @@ class ContainerExecutor:
 
     def start(self, run: JobRun, report: Report, done: Callable[[], None]) -> JobHandle:
         """Start an attempt in threads of its own and return at once."""
+        done = held(self._engine.services, run, done)
         job = GraphJob(ContainerSteps(self._engine), run, report, done)
         job.start()
         return job

@@ -25,6 +25,7 @@ from gateway.executors.images import Program
 from gateway.executors.logfile import LogFile
 from gateway.executors.references import reference_of
 from gateway.executors.sandbox import Bind
+from gateway.executors.serving import Links, Serving, connected
 from gateway.executors.steps import Started
 from gateway.executors.stopping import StopFlag
 from gateway.executors.verdict import persist, verdict
@@ -32,7 +33,7 @@ from gateway.jobs.executor import End, JobRun, OperatorEnd
 from gateway.pipelines import layout
 from gateway.pipelines.model import Operator
 
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """``PATH`` of an image that names none, as Docker has it."""
 
 
@@ -46,6 +47,8 @@ class ContainerEngine:
     layouts: Layouts
     host_volumes: tuple[str, ...] = ()
     gpus: Mapping[int, gpus.Gpu] = field(default_factory=dict)
+    services: Serving | None = None
+    """Who keeps services; None = there are none."""
 
 
 @dataclass(frozen=True)
@@ -82,11 +85,14 @@ class ContainerSteps:
     ) -> OperatorEnd:
         """Run one operator to its end; returns when its container is gone."""
         turn = _Turn(self.engine, run, operator, devices, stop, started)
-        return persist(run, operator, stop, turn.once)
+        services = self.engine.services
+        return persist(
+            run, operator, stop, lambda: connected(services, run, operator, stop, turn.once)
+        )
 
     def _obstacle(self, run: JobRun, operator: Operator) -> OperatorEnd | None:
         engine = self.engine
-        end = needs.obstacle("container", operator, engine.host_volumes)
+        end = needs.obstacle("container", operator, engine.host_volumes, engine.services)
         if end is not None:
             return end
         reference = reference_of(operator.image, operator.tag)
@@ -115,14 +121,14 @@ class _Turn:
     stop: StopFlag
     started: Started
 
-    def once(self) -> OperatorEnd:
+    def once(self, links: Links) -> OperatorEnd:
         try:
             self._prepare()
             sink = LogFile(self.job.logs[self.operator.name])
         except OSError as error:
             return OperatorEnd(End.LOST, f"its folders cannot be made: {error.strerror}")
         try:
-            return self._run(sink)
+            return self._run(sink, links)
         except StoppedError:
             return OperatorEnd(End.STOPPED, "it was ended from outside")
         except ImageMissingError as error:
@@ -147,7 +153,7 @@ class _Turn:
             if bind.writable:
                 access.give(bind.source, user)
 
-    def _run(self, sink: LogFile) -> OperatorEnd:
+    def _run(self, sink: LogFile, links: Links) -> OperatorEnd:
         engine, job, operator = self.engine, self.job, self.operator
         reference = reference_of(operator.image, operator.tag)
         image = engine.images.obtain(reference, job.definition.pull_secrets, self.stop)
@@ -157,7 +163,7 @@ class _Turn:
         guard = Guard(sink, self.stop, job.grace_seconds, image.stop_signal)
         outcome = execute(
             engine.api,
-            self._plan(image, staged),
+            self._plan(image, staged, links),
             guard,
             lambda at: self.started(at, image.digest),
         )
@@ -165,27 +171,29 @@ class _Turn:
         _tell(sink, staged.after())
         return verdict(job, operator, outcome, last)
 
-    def _plan(self, image: Image, staged: Staged) -> Plan:
+    def _plan(self, image: Image, staged: Staged, links: Links) -> Plan:
         engine, job, operator = self.engine, self.job, self.operator
         names = gpus.names(self.devices, engine.gpus)
-        binds = [*staged.binds, *shared.binds(job, operator)]
+        binds = [*staged.binds, *shared.binds(job, operator), *links.binds]
+        networks = [*links.networks, *([engine.settings.network] if operator.network else [])]
         if operator.host_volume is not None:
             binds.append(Bind(Path(operator.host_volume).resolve(), operator.host_volume))
         position = job.definition.operators.index(operator)
         told = engine.layouts.settings(operator.image, operator.tag)
-        program = Program((), {"PATH": _PATH, **image.env, **staged.environ})
+        program = Program((), {"PATH": PATH, **image.env, **staged.environ})
         return Plan(
             name=f"gateway-{job.job_id}-{job.attempt}-{position}",
             labels={JOB: job.job_id, ATTEMPT: str(job.attempt), OPERATOR: operator.name},
             image=image.id,
             user=access.user(),
-            environ=environment(job, operator, program, names),
+            environ=environment(job, operator, program, names, links.environ),
             binds=tuple(dict.fromkeys(binds)),
             memory_mb=operator.requests.memory,
             cpu=operator.requests.cpu,
             command=operator.command or staged.command,
             folder=staged.folder,
-            network=engine.settings.network if operator.network else "none",
+            network=networks[0] if networks else "none",
+            networks=tuple(networks[1:]),
             gpus=names,
             writable_root=told.writable_root,
         )

@@ -43,6 +43,10 @@ class Plan:
     folder: str | None = None
     """Working folder; None = the image's own."""
     network: str = "none"
+    networks: tuple[str, ...] = ()
+    """Further ones."""
+    address: str | None = None
+    """Its own on ``network``; None = any."""
     gpus: tuple[str, ...] = ()
     writable_root: bool = False
 
@@ -63,6 +67,9 @@ def options(plan: Plan, facts: Facts, *, init: bool) -> dict[str, Any]:
         "healthcheck": {"test": ["NONE"]},
         "host_config": _host(plan, facts, init=init),
     }
+    if plan.address is not None:
+        end = docker.types.EndpointConfig(facts.version, ipv4_address=plan.address)
+        chosen["networking_config"] = docker.types.NetworkingConfig({plan.network: end})
     if plan.command:
         chosen["entrypoint"] = list(plan.command)
     return chosen

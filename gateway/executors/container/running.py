@@ -95,6 +95,9 @@ def _created(api: Api, plan: Plan) -> Iterator[str]:
     _remove(api, plan.name)
     container = _create(api, plan)
     try:
+        for network in plan.networks:
+            with api.session() as client:
+                client.connect_container_to_network(container, network)
         yield container
     finally:
         _remove(api, container)
