@@ -121,6 +121,13 @@ _LISTS = (
         "--state rejected",
     ),
     _List(
+        "services",
+        "List long-lived services that operators call, Triton among them.",
+        "id name image node state jobs models cpu memory_mb gpus restarts ready_at reason",
+        (_STATE,),
+        "--json",
+    ),
+    _List(
         "events",
         "List events.",
         "time kind payload_id job_id result_id data",

@@ -40,6 +40,7 @@ from gateway.database.schema import (
     pipelines,
     quarantine,
     results,
+    services,
 )
 from gateway.monitor import machine
 
@@ -169,6 +170,17 @@ def _working(connection: Connection) -> Iterator[Metric]:
     )
     yield _counter(
         connection, "gateway_rule_errors", "Rules that failed", ["called", "rule"], errors
+    )
+    query = sa.select(services.c.state, count).group_by(services.c.state)
+    yield _gauge(
+        connection, "gateway_services", "Long-lived services of pipelines", ["state"], query
+    )
+    yield _gauge(
+        connection,
+        "gateway_service_restarts",
+        "Deaths of the services there are",
+        ["name"],
+        sa.select(services.c.name, sa.func.sum(services.c.restarts)).group_by(services.c.name),
     )
     family = GaugeMetricFamily("gateway_jobs", "Jobs", labels=["state", "status", "priority"])
     keys = (jobs.c.state, jobs.c.status, jobs.c.priority)

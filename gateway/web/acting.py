@@ -170,10 +170,11 @@ def _texts(
     for name, relative in files:
         if headed:
             yield f"==> {name} <==\n".encode()
-        yield from _piece(data_dir, relative, size, offset)
+        yield from piece(data_dir, relative, size, offset)
 
 
-def _piece(data_dir: Path, relative: str, size: int, offset: int | None) -> Iterator[bytes]:
+def piece(data_dir: Path, relative: str, size: int, offset: int | None) -> Iterator[bytes]:
+    """``size`` bytes of a log from ``offset`` on, from its end when that is None."""
     root = data_dir.resolve()
     path = (root / relative).resolve()
     # The record is ours, the folder is an operator's neighbour: follow nothing out of data-dir.

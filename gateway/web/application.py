@@ -17,6 +17,7 @@ from gateway.web import (
     pipeline_views,
     problems,
     rule_views,
+    serving,
     signing,
     stream,
     system,
@@ -53,7 +54,7 @@ def create_app(services: Services) -> FastAPI:
     app.state.started_at = time.time()
     rooms = (
         watching, signing, people, overview, stream, system, pipeline_views, rule_views, job_views,
-        api, lists, acting, tasks,
+        api, lists, acting, serving, tasks,
     )  # fmt: skip
     for room in rooms:
         app.include_router(room.router)

@@ -25,6 +25,7 @@ from gateway.database.schema import (
     quarantine,
     result_files,
     results,
+    services,
 )
 from gateway.web.records import all_shown, columns, shown
 
@@ -119,6 +120,11 @@ def quarantined(connection: Connection, identifier: str) -> Details | None:
 def event(connection: Connection, identifier: str) -> Details | None:
     """One event."""
     return _one(connection, events, identifier)
+
+
+def service(connection: Connection, identifier: str) -> Details | None:
+    """One long-lived service."""
+    return _one(connection, services, identifier)
 
 
 def log_files(connection: Connection, job_id: str) -> list[tuple[int, str, str]]:

@@ -30,6 +30,7 @@ from gateway.database.schema import (
     quarantine,
     results,
     reusable_payloads,
+    services,
 )
 from gateway.errors import Refused
 from gateway.monitor.metrics import PRIORITIES
@@ -98,6 +99,7 @@ COMMITMENT_REQUESTS = _listing(
     commitment_requests, "received_at", "id", "state", "called_ae", "calling_ae"
 )
 ASSOCIATIONS = _listing(associations, "opened_at", "id", "state", "called_ae", "calling_ae", "host")
+SERVICES = _listing(services, "created_at", "id", "state", "identity", "node")
 EVENTS = _listing(
     events, "seq", "seq", "kind",
     correlation="correlation_id", association="association_id", payload="payload_id",

@@ -109,6 +109,12 @@ _LISTS = (
         narrow=_between(associations.c.opened_at),
     ),
     _List(
+        "services",
+        "List long-lived services that operators call: what each holds, and how it is.",
+        listing.SERVICES,
+        "state identity node",
+    ),
+    _List(
         "events",
         "List events, newest first.",
         listing.EVENTS,
@@ -171,6 +177,13 @@ _DESCRIPTIONS = (
         "association",
         "Describe an association with the payloads it fed.",
         details.association,
+    ),
+    _Description(
+        "services",
+        "service_id",
+        "service",
+        "Describe a long-lived service.",
+        details.service,
     ),
     _Description("events", "event_id", "event", "Describe one event.", details.event),
     _Description(
