@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
+from gateway.executors.container.executor import ContainerExecutor
 from gateway.executors.process import ProcessExecutor
 from gateway.executors.serving import Serving
 from gateway.jobs.executor import Executor
+from gateway.services.container import ContainerRunner
 from gateway.services.process import ProcessRunner
 from gateway.services.running import Runner
 
-KEEPS_SERVICES = ("process",)
+KEEPS_SERVICES = ("process", "container")
 """Names of the engines whose jobs may call services."""
 
 
@@ -26,4 +28,6 @@ def runner_of(executor: Executor) -> Runner | None:
     """What runs services on an engine; None where nothing does."""
     if isinstance(executor, ProcessExecutor):
         return ProcessRunner(executor.engine)
+    if isinstance(executor, ContainerExecutor):
+        return ContainerRunner(executor.engine)
     return None

@@ -220,8 +220,8 @@ class Keeper:
             is_triton = spec.identity == TRITON
             supervisor: Supervisor
 
-            def over() -> None:
-                self._over(supervisor)
+            def over(clean: bool) -> None:
+                self._over(supervisor, clean=clean)
 
             care = Care(
                 self._runner,
@@ -280,8 +280,8 @@ class Keeper:
             before = time.time() - self._settings.idle_seconds
             # Together: a job that comes in between must not be given what is about to end.
             with self._lock:
-                held = self._held().get(identity)
-                if not held and self._records.retire(supervisor.life.id, before):
+                users = self._held().get(identity)
+                if not users and self._records.retire(supervisor.life.id, before):
                     supervisor.stop()
 
     def _reap(self) -> None:
@@ -304,7 +304,8 @@ class Keeper:
                 and row.state == Condition.RESERVED
                 and row.used_at < time.time() - self._settings.idle_seconds - 60
             )
-            if unused or (row.owner != owner.id and gone(row.owner)):
+            ended = row.owner == owner.id and row.state == Condition.STOPPING
+            if unused or ended or (row.owner != owner.id and gone(row.owner)):
                 self._end_orphan(row.id)
 
     def _end_orphan(self, identifier: str) -> None:
@@ -315,15 +316,18 @@ class Keeper:
             return
         self._records.remove(identifier)
 
-    def _over(self, supervisor: Supervisor) -> None:
-        """Nothing of a service is left."""
+    def _over(self, supervisor: Supervisor, *, clean: bool) -> None:
+        """A service ended; its record stays until nothing of it is left."""
         with self._lock:
             if self._cared.get(supervisor.spec.identity) is supervisor:
                 del self._cared[supervisor.spec.identity]
                 if supervisor.spec.identity == TRITON:
                     self._models.forget()
         try:
-            self._records.remove(supervisor.life.id)
+            if clean:
+                self._records.remove(supervisor.life.id)
+            else:
+                self._records.change(supervisor.life.id, state=Condition.STOPPING)
         except SQLAlchemyError as error:
             log.warning("a service's record was not removed (%s)", type(error).__name__)
         self._tidy_logs()

@@ -51,8 +51,8 @@ class Care:
     start_seconds: float
     renew: Callable[[Running], None]
     """Called when it is up, before it is called ready; raises GatewayError when that fails."""
-    over: Callable[[], None]
-    """Called when nothing of it is left."""
+    over: Callable[[bool], None]
+    """Called at its end: True when nothing of it is left."""
 
 
 class Supervisor:
@@ -242,11 +242,17 @@ class Supervisor:
             log.warning("a service's record was not written (%s)", type(error).__name__)
 
     def _tidy(self) -> None:
+        clean = True
+        try:
+            self._care.runner.reap(self.life.id)
+        except (GatewayError, OSError) as error:
+            clean = False
+            log.warning("a service may have left something: %s", error)
         self.life.log.close()
         shutil.rmtree(self.life.volumes, ignore_errors=True)
         with self._changed:
             self._changed.notify_all()
-        self._care.over()
+        self._care.over(clean)
 
 
 def answers(spec: Spec, running: Running) -> bool:

@@ -120,13 +120,15 @@ class Job:
 
 
 class World:
-    """A process executor with services below ``root``; close it."""
+    """An executor, the process one if none is given, with services below ``root``; close it."""
 
     def __init__(
         self,
         root: Path,
         images: Mapping[str, Any] | None = None,
         owner: Owner | None = None,
+        executor: Any = None,
+        runner: Any = None,
         **settings: Any,
     ) -> None:
         self.root = root
@@ -134,12 +136,12 @@ class World:
         self.database = Database(database_url(root))
         self.database.create()
         told = {"test/python": {"command": [sys.executable]}, **(images or {})}
-        self.executor = ProcessExecutor(
+        self.executor = executor or ProcessExecutor(
             {name: ImageSettings.model_validate(each) for name, each in told.items()}
         )
         self.models = root / "models"
         self.keeper = Keeper(
-            ProcessRunner(self.executor.engine),
+            runner or ProcessRunner(self.executor.engine),
             self.database,
             Membership(lambda: self.owner, lambda _: lambda _: True),
             Places(root, root / "common", self.models),
