@@ -176,9 +176,9 @@ def _executor(found: GatewaySettings) -> Finding:
         faults = ContainerExecutor(found.container).check()
         return Finding(name, not faults, "; ".join(faults) or "the container engine answers")
     if found.executor == "kubernetes":
-        from gateway.executors.kubernetes.executor import KubernetesExecutor
+        from gateway.executors.kubernetes.executor import check
 
-        faults = KubernetesExecutor.of_settings(found, found.data_dir.resolve()).check()
+        faults = check(found.kubernetes)
         return Finding(name, not faults, "; ".join(faults) or "the cluster answers and lets us in")
     if found.executor != "process":
         return Finding(

@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -89,12 +90,56 @@ class Kube:
         """The process of a part, to be stopped and continued."""
         return int((self.folder / "pids" / daemon).read_text().split()[0])
 
+    @contextlib.contextmanager
+    def without_api_server(self) -> Iterator[None]:
+        """It is killed, and another one begins on the same data afterwards."""
+        pid = self.pid("kube-apiserver")
+        words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")[:-1]
+        os.kill(pid, signal.SIGKILL)
+        try:
+            yield
+        finally:
+            with (self.folder / "logs" / "kube-apiserver.log").open("ab") as log:
+                again = subprocess.Popen(
+                    words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/",
+                    start_new_session=True,
+                )  # fmt: skip
+            born = Path(f"/proc/{again.pid}/stat").read_text().rpartition(")")[2].split()[19]
+            (self.folder / "pids" / "kube-apiserver").write_text(f"{again.pid} {born}")
+            # Somebody else's child: it ends with the cluster, and its number is in the file.
+            again.returncode = 0
+
+    @contextlib.contextmanager
+    def without_node(self, name: str = "node-1") -> Iterator[None]:
+        """Its kubelet stands still, and the cluster takes it for unreachable."""
+        config = f"{self.folder}/node/kubelet.json"
+        (kubelet,) = (
+            int(entry.name)
+            for entry in Path("/proc").iterdir()
+            if entry.name.isdigit() and config in _command(entry)
+        )
+        os.kill(kubelet, signal.SIGSTOP)
+        try:
+            lost = [{"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown"}]
+            self.core().patch_node_status(name, {"status": {"conditions": lost}})
+            yield
+        finally:
+            os.kill(kubelet, signal.SIGCONT)
+
     def token_config(self, token: str, path: Path) -> Path:
         """A way in for whoever has ``token``."""
         told = json.loads(self.kubeconfig.read_text())
         told["users"] = [{"name": "admin", "user": {"token": token}}]
         path.write_text(json.dumps(told))
         return path
+
+    def load_layer(self, reference: str, layer: bytes, **config: Any) -> None:
+        """Give the node an image of one layer, a tar archive."""
+        images = _images(self.program.parent)
+        with tempfile.TemporaryDirectory(prefix="gateway-kube-image-") as folder:
+            path = Path(folder, "image.tar")
+            images.build(path, reference, [layer], **config)
+            self.cluster("load", str(path))
 
     def load(
         self,
@@ -105,11 +150,8 @@ class Kube:
     ) -> None:
         """Make an image of ``files``, path in it to path here, and give it to the node."""
         images = _images(self.program.parent)
-        with tempfile.TemporaryDirectory(prefix="gateway-kube-image-") as folder:
-            archive = Path(folder, "image.tar")
-            layer = images.layer({k: str(v) for k, v in files.items()}, links)
-            images.build(archive, reference, [layer], **config)
-            self.cluster("load", str(archive))
+        layer = images.layer({k: str(v) for k, v in files.items()}, links)
+        self.load_layer(reference, layer, **config)
 
 
 def _images(folder: Path) -> Any:
@@ -131,6 +173,12 @@ def _call(program: Path, *words: str) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+def _command(process: Path) -> str:
+    with contextlib.suppress(OSError):
+        return (process / "cmdline").read_text(errors="replace")
+    return ""
 
 
 @contextlib.contextmanager

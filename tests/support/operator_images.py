@@ -36,7 +36,7 @@ def make_operator_images(podman: Podman) -> None:
     """
     changes = python_changes()
     packages = changes[0].partition("=")[2]
-    base = podman.image(BASE, dict(_files(packages)), *changes, "ENV HOME=/tmp")
+    base = podman.image(BASE, dict(operator_files(packages)), *changes, "ENV HOME=/tmp")
     _build(podman, (ROOT / BASE_FILE).read_text(), "localhost/gateway/assembly-base", BASE=base)
     for name in OPERATORS:
         module = f"gateway.operators.{name.replace('-', '_')}"
@@ -45,7 +45,8 @@ def make_operator_images(podman: Podman) -> None:
         _build(podman, f"FROM {under}\nENTRYPOINT {entry}\n", f"localhost/gateway/{name}")
 
 
-def _files(packages: str) -> Iterator[tuple[str, Any]]:
+def operator_files(packages: str) -> Iterator[tuple[str, Any]]:
+    """Path in an image and contents: Python, ``packages`` is its folder of them, and the tools."""
     yield from python().items()
     site = Path(np.__file__).parents[1]
     for name in PACKAGES:

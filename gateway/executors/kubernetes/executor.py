@@ -86,20 +86,7 @@ class KubernetesExecutor:
 
     def check(self) -> list[str]:
         """Ask the API server; say what is wrong if it does not answer or something is missing."""
-        faults = []
-        if (self._settings.claim is None) == (self._settings.host_path is None):
-            faults.append("one of `kubernetes.claim` and `kubernetes.host-path` must be set")
-        if self._engine.site.waiter is None:
-            faults.append(f"there is no {WAITER}: make -C deploy/waiter install")
-        try:
-            missing = [_right(*each) for each in RIGHTS if not self._cluster.allowed(*each)]
-            self._cluster.find(names.of_owner(self._owner))
-        except ClusterError as error:
-            return [*faults, str(error)]
-        if missing:
-            place = self._cluster.namespace
-            faults.append(f"the cluster does not let us in namespace {place}: {', '.join(missing)}")
-        return faults
+        return check(self._settings, self._cluster)
 
     def start(self, run: JobRun, report: Report, done: Callable[[], None]) -> JobHandle:
         """Start an attempt, or carry it on, in a thread of its own and return at once."""
@@ -128,6 +115,25 @@ class KubernetesExecutor:
     def close(self) -> None:
         """Hear no more of the cluster."""
         self._engine.watcher.close()
+
+
+def check(settings: KubernetesSettings, cluster: Cluster | None = None) -> list[str]:
+    """What keeps jobs from running on the cluster of ``settings``, one sentence each."""
+    cluster = cluster or Cluster(settings)
+    faults = []
+    if (settings.claim is None) == (settings.host_path is None):
+        faults.append("one of `kubernetes.claim` and `kubernetes.host-path` must be set")
+    if _waiter(settings) is None:
+        faults.append(f"there is no {WAITER}: make -C deploy/waiter install")
+    try:
+        missing = [_right(*each) for each in RIGHTS if not cluster.allowed(*each)]
+        cluster.find(f"{names.MANAGED}={names.MANAGER}")
+    except ClusterError as error:
+        return [*faults, str(error)]
+    if missing:
+        place = cluster.namespace
+        faults.append(f"the cluster does not let us in namespace {place}: {', '.join(missing)}")
+    return faults
 
 
 def _right(verb: str, resource: str, part: str) -> str:

@@ -219,6 +219,9 @@ def obstacle(site: Site, run: JobRun) -> tuple[Operator, OperatorEnd] | None:
         if folder is not None and not volumes.allowed(folder, site.host_volumes):
             reason = f"`host-volumes` of gateway.yaml does not allow the folder {folder}"
             return operator, OperatorEnd(End.IMAGE_MISSING, reason)
+        if operator.data_inputs or operator.data_outputs:
+            reason = "the kubernetes executor hands no arrays on from operator to operator"
+            return operator, OperatorEnd(End.IMAGE_MISSING, reason)
         end = needs.obstacle("kubernetes", replace(operator, host_volume=None), ())
         if end is not None:
             return operator, end
