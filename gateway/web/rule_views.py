@@ -34,7 +34,7 @@ Calling = Annotated[str, Query(min_length=1, max_length=16, description="calling
 _BODY = {
     "requestBody": {
         "required": True,
-        "content": {"application/dicom": {"schema": {"type": "string", "format": "binary"}}},
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
     }
 }
 

@@ -223,10 +223,11 @@ class Site:
         assert self.http is not None
         return self.http.delete(f"/api/v1/{path}")
 
-    def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def cli(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         """The command line, told where this gateway is."""
         return subprocess.run(
             [sys.executable, "-m", "gateway.cli", *arguments],
+            input=stdin,
             capture_output=True,
             text=True,
             timeout=60,

@@ -103,8 +103,8 @@ def call(site: Site, folder: Path, phases: str, examples: int, *more: str, given
     done = subprocess.run(
         [
             Path(sys.executable).parent / "schemathesis",
-            *("--header", f"Authorization: Bearer {token(site)}"),
             *("--config-file", found, "run", f"{base}/api/v1/openapi.json"),
+            *("--header", f"Authorization: Bearer {token(site)}"),
             *("--checks", "all", "--phases", phases, "--max-examples", str(examples), *more),
             *("--seed", str(SEED), "--generation-database=none"),
             *("--no-color", "--warnings", "off"),
