@@ -53,5 +53,5 @@ def test_console_screenshots_of_the_user_guide(see: OpenScreen, world: World) ->
 def _save(picture: bytes, path: Path) -> None:
     """Few colours suffice for a console, and the repository stays small."""
     image = Image.open(io.BytesIO(picture)).convert("RGB")
-    image.quantize(colors=96, dither=Image.Dither.NONE).save(path, optimize=True)
+    image.quantize(colors=192, dither=Image.Dither.NONE).save(path, optimize=True)
     assert path.stat().st_size < 200_000

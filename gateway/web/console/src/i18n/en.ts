@@ -183,7 +183,7 @@ export const en = {
   "theme.dark": "Dark",
   "theme.is": "Theme: {theme}",
   "theme.light": "Light",
-  "theme.system": "As the system",
+  "theme.system": "Auto",
   timeline: "Timeline",
   timeout: "Time-out",
   took: "Took",

@@ -179,7 +179,7 @@ export const zhHant: Catalogue = {
   "theme.dark": "深色",
   "theme.is": "佈景主題：{theme}",
   "theme.light": "淺色",
-  "theme.system": "依系統",
+  "theme.system": "自動",
   timeline: "時間軸",
   timeout: "逾時",
   took: "耗時",

@@ -4,7 +4,7 @@ import { usePaged } from "../api/queries";
 import type { Association } from "../api/types";
 import { useT } from "../i18n";
 import { Badge } from "../ui/badge";
-import { ChoiceFilter, TextFilter, TimeFilter, useFilters } from "../ui/filters";
+import { ChoiceFilter, Period, TextFilter, useFilters } from "../ui/filters";
 import { bytes, Time, Took } from "../ui/format";
 import { Card, Empty, Head } from "../ui/parts";
 import { PagedTable } from "../ui/table";
@@ -37,8 +37,7 @@ export default function Associations() {
           onValue={(value) => set("called_ae", value)}
         />
         <TextFilter label={t("host")} value={values.host} onValue={(v) => set("host", v)} />
-        <TimeFilter label={t("since")} value={values.since} onValue={(v) => set("since", v)} />
-        <TimeFilter label={t("until")} value={values.until} onValue={(v) => set("until", v)} />
+        <Period since={values.since} until={values.until} set={set} />
         {any && (
           <button type="button" className="button" onClick={clear}>
             {t("filters.clear")}

@@ -4,7 +4,7 @@ import { usePaged } from "../api/queries";
 import type { Job } from "../api/types";
 import { useT, useWord } from "../i18n";
 import { JobBadge } from "../ui/badge";
-import { ChoiceFilter, TextFilter, TimeFilter, useFilters } from "../ui/filters";
+import { ChoiceFilter, Period, TextFilter, useFilters } from "../ui/filters";
 import { Time, Took } from "../ui/format";
 import { Card, Empty, Head } from "../ui/parts";
 import { PagedTable } from "../ui/table";
@@ -62,8 +62,7 @@ export default function Jobs() {
           onValue={(v) => set("called_ae", v)}
         />
         <TextFilter label={t("rule")} value={values.rule} onValue={(v) => set("rule", v)} />
-        <TimeFilter label={t("since")} value={values.since} onValue={(v) => set("since", v)} />
-        <TimeFilter label={t("until")} value={values.until} onValue={(v) => set("until", v)} />
+        <Period since={values.since} until={values.until} set={set} />
         {any && (
           <button type="button" className="button" onClick={clear}>
             {t("filters.clear")}

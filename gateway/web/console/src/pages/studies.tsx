@@ -4,7 +4,7 @@ import { usePaged, useResource } from "../api/queries";
 import type { Payload, Where } from "../api/types";
 import { useT, useWord } from "../i18n";
 import { Badge } from "../ui/badge";
-import { ChoiceFilter, TextFilter, TimeFilter, useFilters } from "../ui/filters";
+import { ChoiceFilter, Period, TextFilter, useFilters } from "../ui/filters";
 import { bytes, Time, Uid } from "../ui/format";
 import { Card, Empty, Head } from "../ui/parts";
 import { PagedTable } from "../ui/table";
@@ -61,8 +61,7 @@ export default function Studies() {
           options={STATES}
           group="payload"
         />
-        <TimeFilter label={t("since")} value={values.since} onValue={(v) => set("since", v)} />
-        <TimeFilter label={t("until")} value={values.until} onValue={(v) => set("until", v)} />
+        <Period since={values.since} until={values.until} set={set} />
         {any && (
           <button type="button" className="button" onClick={clear}>
             {t("filters.clear")}

@@ -88,7 +88,7 @@ export function ChoiceFilter({ label, value, onValue, options, group }: Chosen) 
 }
 
 /** The local time that a datetime field shows for an RFC 3339 time in UTC. */
-export function localInput(utc: string): string {
+function localInput(utc: string): string {
   if (utc === "") return "";
   const at = new Date(utc);
   return new Date(at.getTime() - at.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
@@ -101,7 +101,7 @@ interface Timed {
 }
 
 /** A time in the local zone; its value is RFC 3339 in UTC. */
-export function TimeFilter({ label, value, onValue }: Timed) {
+function TimeFilter({ label, value, onValue }: Timed) {
   return (
     <Field label={label}>
       <input
@@ -112,5 +112,22 @@ export function TimeFilter({ label, value, onValue }: Timed) {
         }
       />
     </Field>
+  );
+}
+
+interface Spanned {
+  since: string;
+  until: string;
+  set: (name: "since" | "until", value: string) => void;
+}
+
+/** From when to when; both stay on one line. */
+export function Period({ since, until, set }: Spanned) {
+  const t = useT();
+  return (
+    <div className="period">
+      <TimeFilter label={t("since")} value={since} onValue={(value) => set("since", value)} />
+      <TimeFilter label={t("until")} value={until} onValue={(value) => set("until", value)} />
+    </div>
   );
 }
