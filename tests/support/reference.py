@@ -83,9 +83,8 @@ def assemble_by_hand(site: Site, folder: Path, *variables: str) -> Path:
     start = [word for variable in variables for word in ("--variable", variable)]
     done = site.cli("start", "job", job, *start)
     assert done.returncode == 0, done.stderr
-    site.wait(lambda: described(site, job)["state"] == "STOPPED", 240)
-    told = described(site, job)
-    logs = site.cli("logs", "job", job).stdout
+    told = site.wait(lambda: _stopped(site, job), 240)
+    logs = "" if told["status"] == "HEALTHY" else site.cli("logs", "job", job).stdout
     assert told["status"] == "HEALTHY", (told["reason"], logs)
     done = site.cli("download", "payload", payload, "/operators/racon/*", "--to", str(folder))
     assert done.returncode == 0, done.stderr
@@ -100,12 +99,10 @@ def create_job(site: Site) -> tuple[str, str]:
     return str(told["job_id"]), str(told["payload_id"])
 
 
-def described(site: Site, job: str) -> dict[str, Any]:
-    """A job as the command line tells it."""
-    done = site.cli("describe", "job", job, "--json")
-    assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+def _stopped(site: Site, job: str) -> dict[str, Any] | None:
+    """A job once it has stopped."""
+    found = [j for j in site.items("jobs") if j["id"] == job and j["state"] == "STOPPED"]
+    return found[0] if found else None
 
 
 def check_assembly(folder: Path, genome: Path) -> tuple[float, float]:

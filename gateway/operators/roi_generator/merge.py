@@ -148,8 +148,10 @@ def _merged(masks: list[_Mask], source: Source) -> tuple[Labels, dict[str, int]]
         view, hu = labels[mask.place], source.voxels[mask.place]
         taken = mask.inside & (view > 0)
         overlaps[mask.entry.name] = int(np.count_nonzero(taken))
-        nearer = np.abs(hu - mask.mean_hu) < np.abs(hu - means[view])
-        view[mask.inside & (~taken | nearer)] = number
+        held, density = view[taken], hu[taken]
+        nearer = np.abs(density - mask.mean_hu) < np.abs(density - means[held])
+        view[mask.inside & ~taken] = number
+        view[taken] = np.where(nearer, number, held)
     return labels, overlaps
 
 
