@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from importlib.metadata import requires
@@ -225,8 +227,8 @@ def test_operator_images_run_as_operators(podman: Podman, base: str, tmp_path: P
             "-v", f"{house}:/build/wheels:ro",
         )  # fmt: skip
     source, target = tmp_path / "in", tmp_path / "out"
-    for number in range(4):
-        write(slice_(number), source / f"{number}.dcm")
+    phantom = [sys.executable, "-m", "gateway.demo.phantom", str(source)]
+    subprocess.run([*phantom, "--slices", "12", "--matrix", "64"], check=True, capture_output=True)
     target.mkdir()
     target.chmod(0o777)
     done = cli(
