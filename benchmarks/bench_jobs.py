@@ -1,4 +1,7 @@
-"""How long a scheduling decision takes at 10 000 queued jobs, and how fast jobs are submitted.
+"""What a pipeline's start costs, how long a decision takes, and how fast jobs are submitted.
+
+The start: chains of one and of six operators on the warm process executor, with the cold one as the
+peer of the same run; see :mod:`start_overhead`.
 
 The decision: median and 99th percentile of the processor time, with the machine full and one job
 ending per decision, which is what a scheduler under a backlog sees.  The table: a database with
@@ -21,6 +24,9 @@ import sqlalchemy as sa
 
 # The queue is the one of the simulation in the tests.
 sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from start_overhead import measure
+from submissions import submitted
 
 from gateway.config.settings import JobSettings
 from gateway.database import schema
@@ -126,6 +132,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--submissions", type=int, default=2000)
+    parser.add_argument("--starts", type=int, default=5, help="jobs of each kind")
+    parser.add_argument("--seconds", type=float, default=0.3, help="what an operator takes")
     arguments = parser.parse_args()
     times = sorted(decisions(arguments.rounds, arguments.seed))
     p99 = times[int(len(times) * 0.99)]
@@ -142,6 +151,10 @@ def main() -> None:
             rate = submissions(database, 1000, together)
             print(f"submissions, {together} in a transaction: {rate:.0f} jobs/s, aim 500 jobs/s")
         database.close()
+    with tempfile.TemporaryDirectory() as folder:
+        submitted(Path(folder), arguments.submissions)
+    with tempfile.TemporaryDirectory() as folder:
+        measure(Path(folder), arguments.starts, arguments.seconds)
 
 
 if __name__ == "__main__":

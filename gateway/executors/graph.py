@@ -1,7 +1,7 @@
 """A job in work: operators start when their upstream is complete, and the first fault ends all.
 
 One thread leads, one reports; each running operator has a thread of its own, which lives until the
-operator's last process ended.  How an operator runs is the engine's (:mod:`gateway.executors.steps`).
+operator's last process ended.  How an operator runs is the engine's matter (:class:`Steps`).
 """
 
 from __future__ import annotations

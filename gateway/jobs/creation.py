@@ -6,6 +6,7 @@ are committed together; the caller wakes :data:`~gateway.events.wake.Topic.JOBS`
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -180,8 +181,10 @@ class JobCreation:
         values: Mapping[str, object],
         pipeline: Pipeline,
     ) -> str:
+        # Only a decision can have been carried out twice; a savepoint costs as much as the insert.
+        by_hand = new.received_payload_id is None
         try:
-            with connection.begin_nested():
+            with contextlib.nullcontext() if by_hand else connection.begin_nested():
                 connection.execute(sa.insert(jobs), dict(values))
         except sa.exc.IntegrityError:
             # Another process carried out the same decision in the meantime.
