@@ -36,7 +36,10 @@ def test_register_results_runs_in_its_sandbox(start, container):
     assert [f["path"] for f in registered["files"]] == ["report.txt"]
 
 
-@pytest.mark.parametrize("name", ["dicom-reader", "lung-density", "dicom-writer"])
+SHIPPED = ("dicom-reader", "lung-density", "dicom-writer", "roi-generator", "organ-segmentation")
+
+
+@pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_operators_start_in_their_sandbox(start, name):
     job = start(
         f"""
