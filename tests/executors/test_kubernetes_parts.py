@@ -211,6 +211,17 @@ def test_an_operator_whose_turn_never_came_never_ran() -> None:
     assert ended.began is None
 
 
+def test_what_the_node_could_not_start_is_told() -> None:
+    ended = told(
+        terminated={
+            "exitCode": 128, "reason": "StartError", "message": "no such file",
+            "startedAt": "1970-01-01T00:00:00Z", "finishedAt": "2026-11-24T10:00:00Z",
+        }
+    ).ended  # fmt: skip
+    assert ended is not None
+    assert ended.unstartable == "StartError: no such file"
+
+
 def test_what_hinders_is_told_apart() -> None:
     found = told(waiting={"reason": "ImagePullBackOff", "message": "no\nsuch"})
     assert (found.hindrance, found.hopeless) == ("ImagePullBackOff: no such", False)

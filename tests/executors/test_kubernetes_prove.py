@@ -16,7 +16,7 @@ from gateway.config.kubernetes import KubernetesSettings
 from gateway.executors.kubernetes.executor import KubernetesExecutor
 from gateway.executors.logfile import MAX_BYTES
 from gateway.jobs.executor import End, Stop
-from tests.support.kube import Kube, step, until
+from tests.support.kube import Kube, running_cluster, step, until
 
 pytestmark = [pytest.mark.peers, pytest.mark.prove]
 
@@ -78,7 +78,7 @@ def test_prove_kubernetes_node_gone(start: Any, engine: Any, kube: Kube) -> None
     with kube.without_node():
         report = job.wait(180)
         assert report.ends["one"].end is End.LOST, report.ends
-        print(f"node gone: {report.ends['one'].reason}")
+        print(f"node gone: {report.ends['one'].reason}")  # noqa: T201
         again = start(
             step("one", "echo > /output/x"),
             executor=executor, job_id=job.run.job_id, folder=job.run.folder, attempt=2,
@@ -95,13 +95,15 @@ def test_prove_kubernetes_disk_full(start: Any, engine: Any, tmp_path: Path) -> 
     disk.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32m", "none", str(disk)], check=True)
     try:
-        job = start(
-            step("one", "dd if=/dev/zero of=/output/x bs=1M"),
-            executor=engine(disk), folder=disk / "payloads" / "p",
-        )  # fmt: skip
-        end = job.wait(120).ends["one"]
-        assert (end.end, "disk" in end.reason) == (End.EXIT_CODE, True), end
-        assert os.statvfs(disk).f_bavail > 4096, "what it wrote is gone"
+        # A node sees what was mounted before it began.
+        with running_cluster("--kubelet") as own:
+            job = start(
+                step("one", "dd if=/dev/zero of=/output/x bs=1M"),
+                executor=engine(disk, kubeconfig=own.kubeconfig), folder=disk / "payloads" / "p",
+            )  # fmt: skip
+            end = job.wait(120).ends["one"]
+            assert (end.end, "disk" in end.reason) == (End.EXIT_CODE, True), end
+            assert os.statvfs(disk).f_bavail > 4096, "what it wrote is gone"
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=True)
 
@@ -116,7 +118,8 @@ def test_prove_kubernetes_gigabyte_of_logs(start: Any, engine: Any) -> None:
     assert report.ends["one"].end is End.COMPLETED, report.ends
     size = job.run.logs["one"].stat().st_size
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    print(f"1 GB of logs: {time.monotonic() - begin:.0f} s, {size >> 20} MB kept, +{grown:.0f} MB")
+    took = time.monotonic() - begin
+    print(f"1 GB of logs: {took:.0f} s, {size >> 20} MB kept, +{grown:.0f} MB")  # noqa: T201
     assert size <= MAX_BYTES + 200
     assert grown < 64
 
@@ -137,7 +140,6 @@ def test_prove_kubernetes_six_operators_cost_one_start(start: Any, engine: Any) 
     seconds(1)
     ones, sixes = zip(*((seconds(1), seconds(6)) for _ in range(5)), strict=True)
     one, six = sorted(ones)[2], sorted(sixes)[2]
-    print(
-        f"from start to the last operator's end, median of 5: 1 operator {one:.2f} s, 6 {six:.2f} s"
-    )
+    figures = f"1 operator {one:.2f} s, 6 operators {six:.2f} s"
+    print(f"start to the last operator's end, median of 5: {figures}")  # noqa: T201
     assert six < 2 * one + 1

@@ -7,6 +7,7 @@ import math
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from gateway.executors.kubernetes import names
 from gateway.executors.kubernetes.api import Cluster, ClusterError, NotThereError
 from gateway.executors.kubernetes.containers import Site
 from gateway.executors.kubernetes.job import Engine, PodJob
+from gateway.executors.kubernetes.removal import LOST_SECONDS
+from gateway.executors.kubernetes.status import time_of
 from gateway.executors.kubernetes.watch import Watcher
 from gateway.jobs.executor import JobHandle, JobRun, Report
 
@@ -105,8 +108,11 @@ class KubernetesExecutor:
     def reap(self, job_id: str, attempt: int) -> None:
         """End the Pod of a dead attempt; :class:`ClusterError` while it may still be there."""
         name = names.pod_name(job_id, attempt)
-        self._cluster.delete(name, 1)
         try:
+            due = time_of(self._cluster.get(name)["metadata"].get("deletionTimestamp"))
+            # A node that is gone never says that its Pod has ended.
+            lost = due is not None and time.time() > due + LOST_SECONDS
+            self._cluster.delete(name, 0 if lost else 1)
             self._cluster.get(name)
         except NotThereError:
             return

@@ -76,6 +76,7 @@ class Following:
         while self._next(facts):
             self._begin()
         self._hinder(facts)
+        self._unstartable(facts)
         if not self.over and facts.phase in ("Failed", "Succeeded"):
             self.lost(facts.trouble or f"its Pod ended ({facts.phase}) and says nothing of it")
         elif facts.deleting and self._taken is None:
@@ -218,6 +219,14 @@ class Following:
     def _why_taken(self) -> str:
         trouble = None if self._facts is None else self._facts.trouble
         return trouble or self._taking or "its Pod was deleted by somebody else"
+
+    def _unstartable(self, facts: Facts) -> None:
+        """An operator whose container the node could not start: nothing will make it run."""
+        for name, operator in list(self._waiting.items()):
+            found = facts.containers.get(name)
+            if not self.fault and found is not None and found.ended and found.ended.unstartable:
+                why = f"its container cannot be started: {found.ended.unstartable}"
+                self.fail(operator, OperatorEnd(End.IMAGE_MISSING, why, found.ended.code))
 
     def _present(self) -> Operator | None:
         """An operator that runs."""

@@ -109,7 +109,7 @@ class PodJob:
     def _end(self) -> None:
         """Nothing of the job may be left when its end is told; a shutdown leaves it whole."""
         try:
-            if self._why is Stop.SHUTDOWN and not self._following.fault:
+            if self._why is Stop.SHUTDOWN and not self._following.over:
                 self._following.leave()
                 return
             self._following.ending = True

@@ -20,6 +20,7 @@ _NO_IMAGE = frozenset({"ErrImageNeverPull", "InvalidImageName"})
 _CANNOT_MAKE = frozenset(
     {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
 )
+_NOT_STARTED = frozenset({"StartError", "ContainerCannotRun"})
 _DISRUPTED = "DisruptionTarget"
 
 
@@ -33,6 +34,8 @@ class Ended:
     began: float | None
     """When the operator was executed; None = it never was."""
     ended: float
+    unstartable: str | None = None
+    """Why the node could not even start it, in its words."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,8 @@ def _ended(told: Object) -> Ended:
     if exact is not None:
         began, ended = exact
         return Ended(code, reason, "", began or None, ended)
+    if reason in _NOT_STARTED:
+        return Ended(code, reason, message, None, last, _sentence(reason, message))
     never = code == SKIPPED or not first
     return Ended(code, reason, message, None if never else first, last)
 
