@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from gateway.database.schema import new_id, services
+from gateway.database.schema import jobs, new_id, services
 from gateway.jobs.ledger import Capacity, Need, NeverFits, fits
+from gateway.jobs.states import State
 from gateway.pipelines.graph import needs
 from gateway.pipelines.model import Definition, Requests
 from gateway.pipelines.services import wanted
@@ -85,18 +86,27 @@ def plus(need: Need, others: Iterable[Need]) -> Need:
 
 def up(connection: Connection, node: str, owner: str) -> list[Up]:
     """The services of a machine; ``owner`` is the scheduler that asks."""
-    rows = connection.execute(sa.select(services).where(services.c.node == node))
+    rows = connection.execute(sa.select(services).where(services.c.node == node)).all()
+    called = needed(connection, owner) if rows else frozenset()
     return [
         Up(
             row.id,
             row.identity,
             Need(row.cpu, row.memory_mb, row.gpus),
             tuple(row.devices),
-            idle=row.jobs == 0 and row.state != _RESERVED,
+            idle=row.identity not in called if row.owner == owner else row.jobs == 0,
             ours=row.owner == owner and row.state != _STOPPING,
         )
         for row in rows
     ]
+
+
+def needed(connection: Connection, owner: str) -> frozenset[str]:
+    """Identities of the services that running jobs of a scheduler call."""
+    query = sa.select(jobs.c.services).where(
+        jobs.c.state == State.RUNNING.value, jobs.c.owner == owner, jobs.c.services.is_not(None)
+    )
+    return frozenset(identity for (priced,) in connection.execute(query) for identity in priced)
 
 
 def lacking(priced: Priced, running: Iterable[Up]) -> dict[str, Sequence[float]]:

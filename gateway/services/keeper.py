@@ -285,7 +285,7 @@ class Keeper:
                     supervisor.stop()
 
     def _reap(self) -> None:
-        """End what schedulers left that died on this machine, and reservations nobody used."""
+        """End what schedulers left that died on this machine, and reservations nobody needs."""
         owner = self._membership.owner()
         with self._lock:
             mine = {supervisor.life.id for supervisor in self._cared.values()}
@@ -298,14 +298,11 @@ class Keeper:
             return
         with self._database.read() as connection:
             gone = self._membership.gone(connection)
+        if any(row.owner == owner.id and row.state == Condition.RESERVED for row in others):
+            self._records.drop_reserved(owner)
         for row in others:
-            unused = (
-                row.owner == owner.id
-                and row.state == Condition.RESERVED
-                and row.used_at < time.time() - self._settings.idle_seconds - 60
-            )
             ended = row.owner == owner.id and row.state == Condition.STOPPING
-            if unused or ended or (row.owner != owner.id and gone(row.owner)):
+            if ended or (row.owner != owner.id and gone(row.owner)):
                 self._end_orphan(row.id)
 
     def _end_orphan(self, identifier: str) -> None:

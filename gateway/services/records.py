@@ -17,6 +17,7 @@ from sqlalchemy.engine import Row
 
 from gateway.database.engine import Database
 from gateway.database.schema import new_id, services
+from gateway.jobs.services import needed
 from gateway.services.spec import Spec
 
 
@@ -114,6 +115,26 @@ class Records:
                 .values(state=Condition.STOPPING, reason="no job needs it")
             )
         return done.rowcount > 0
+
+    def drop_reserved(self, owner: Owner) -> None:
+        """Remove reservations that no running job needs: it ended before its service started."""
+        with self._database.begin() as connection:
+            rows = connection.execute(
+                sa.select(services.c.id, services.c.identity, services.c.used_at).where(
+                    services.c.owner == owner.id, services.c.state == Condition.RESERVED
+                )
+            ).all()
+            called = needed(connection, owner.id) if rows else frozenset()
+            for row in rows:
+                if row.identity not in called:
+                    # Not one that a job begins to need at this moment.
+                    connection.execute(
+                        sa.delete(services).where(
+                            services.c.id == row.id,
+                            services.c.state == Condition.RESERVED,
+                            services.c.used_at == row.used_at,
+                        )
+                    )
 
     def remove(self, identifier: str) -> None:
         """It is over."""
