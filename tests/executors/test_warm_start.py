@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import textwrap
 import time
@@ -13,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from gateway.config.settings import ImageSettings
+from gateway.database.schema import new_id
 from gateway.executors import procfs
+from gateway.executors.operator import mark
 from gateway.executors.process import ProcessExecutor
 from gateway.jobs.executor import End, Stop
 from gateway.pipelines.parse import parse
@@ -339,3 +342,56 @@ def test_what_is_not_warm(start, module, extra):
         assert keepers() == before
     finally:
         executor.close()
+
+
+KILLED = """
+import sys, threading, time
+from pathlib import Path
+from gateway.config.settings import ImageSettings
+from gateway.executors.process import ProcessExecutor
+from gateway.jobs.executor import JobRun
+from gateway.pipelines.parse import parse
+folder, job_id, text = sys.argv[1:]
+image = ImageSettings(
+    command=[sys.executable, "-m", "warmed"], env={"PYTHONPATH": folder}, warm=True
+)
+executor = ProcessExecutor({"test/warm": image}, warm=True)
+definition = parse(text, "x.yaml")
+assert executor.warm_up(definition.operators[0], 60), executor.start_mode
+base = Path(folder, "payload")
+(base / "input").mkdir(parents=True)
+class Report:
+    def operator_started(self, *_): pass
+    def operator_stopped(self, *given): print(given, flush=True)
+run = JobRun(job_id, 1, "n", "p" * 32, "c" * 32, definition, base,
+             {o.name: Path(folder, o.name + ".log") for o in definition.operators}, (), 1.0)
+executor.start(run, Report(), lambda: None)
+time.sleep(600)
+"""
+
+
+def test_nothing_outlives_a_killed_gateway(tmp_path):
+    (tmp_path / "warmed.py").write_text(program())
+    chain = step("a", "stay") + step("b", "fast", source="a")
+    text = f"api-version: 0.4.0\nname: x\noperators:\n{chain}"
+    job_id = new_id()
+    life = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path), job_id, text])
+    try:
+        log = tmp_path / "a.log"
+        until(lambda: log.exists() and "up" in log.read_text(), 120)
+        word = mark(job_id, 1).encode()
+        until(lambda: len([p for p in procfs.pids() if procfs._has(p, word)]) > 2, 60)
+    finally:
+        life.kill()
+        life.wait()
+    ProcessExecutor().reap(job_id, 1)
+    assert not [p for p in procfs.pids() if procfs._has(p, word)]
+    inside = str(tmp_path).encode()
+    until(lambda: not [p for p in procfs.pids() if _environment_holds(p, inside)], 60)
+
+
+def _environment_holds(pid, word):
+    try:
+        return word in Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return False
