@@ -51,8 +51,8 @@ class ContainerRunner:
 
     def __init__(self, engine: ContainerEngine) -> None:
         self._engine = engine
-        self._addresses: dict[str, str] = {}
-        """By life: where operators that run already look for it after it died."""
+        self._addresses: dict[str, tuple[str, str]] = {}
+        """IP and MAC by life: where operators that run look for it after it died."""
 
     def obstacle(self, spec: Spec) -> str | None:
         """Why it can never run here: the engine's networks are out of reach."""
@@ -99,7 +99,9 @@ class ContainerRunner:
 class _Contained:
     """A service's container."""
 
-    def __init__(self, engine: ContainerEngine, life: Life, addresses: dict[str, str]) -> None:
+    def __init__(
+        self, engine: ContainerEngine, life: Life, addresses: dict[str, tuple[str, str]]
+    ) -> None:
         """``addresses``: those of earlier starts, by life; its own is kept there."""
         self._engine = engine
         self._addresses = addresses
@@ -161,9 +163,10 @@ class _Contained:
                     told: Any = client.inspect_container(name)["NetworkSettings"]["Networks"]
             except EngineError:
                 return None
-            self._address = (told.get(name) or {}).get("IPAddress") or None
+            mine = told.get(name) or {}
+            self._address = mine.get("IPAddress") or None
             if self._address is not None:
-                self._addresses[self._life.id] = self._address
+                self._addresses[self._life.id] = (self._address, str(mine.get("MacAddress", "")))
         return self._address
 
     def ended(self) -> str | None:

@@ -45,8 +45,8 @@ class Plan:
     network: str = "none"
     networks: tuple[str, ...] = ()
     """Further ones."""
-    address: str | None = None
-    """Its own on ``network``; None = any."""
+    address: tuple[str, str] | None = None
+    """IP and MAC of its own on ``network``; None = any."""
     gpus: tuple[str, ...] = ()
     writable_root: bool = False
 
@@ -68,8 +68,10 @@ def options(plan: Plan, facts: Facts, *, init: bool) -> dict[str, Any]:
         "host_config": _host(plan, facts, init=init),
     }
     if plan.address is not None:
-        end = docker.types.EndpointConfig(facts.version, ipv4_address=plan.address)
-        chosen["networking_config"] = docker.types.NetworkingConfig({plan.network: end})
+        ip, mac = plan.address
+        end = docker.types.EndpointConfig(facts.version, ipv4_address=ip)
+        chosen["networking_config"] = docker.types.NetworkingConfig({plan.network: end})  # type: ignore[arg-type]
+        chosen["mac_address"] = mac
     if plan.command:
         chosen["entrypoint"] = list(plan.command)
     return chosen
