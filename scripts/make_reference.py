@@ -19,7 +19,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from reference import conformance, faces, keys, tables
+from reference import conformance, faces, inference, keys, tables
 
 from gateway.pipelines import editor_schema
 
@@ -47,6 +47,8 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "limits": tables.limits,
     "reader-codes": tables.reader_codes,
     "shipped-operators": tables.shipped_operators,
+    "base-inference": inference.base_inference,
+    "base-inference-files": inference.base_inference_files,
     "folders": tables.folders,
     "grpc-codes": tables.grpc_codes,
     "grpc-limits": tables.grpc_limits,

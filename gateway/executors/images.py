@@ -21,7 +21,7 @@ _CLARA = ("nvidia/clara/", "clara/")
 _REGISTER = "register-results"
 _SHIPPED = (
     "dicom-reader", "lung-density", "dicom-writer", "roi-generator", "organ-segmentation",
-    "denovo-assembly",
+    "denovo-assembly", "chest-xray", "base-inference",
 )  # fmt: skip
 _TRITON = ("tritonserver", "tensorrtserver")
 """Images of NVIDIA's inference server, by their newer and their older name."""

@@ -37,7 +37,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 SIGMAS = (5.0, 7.0, 10.0, 14.0, 19.0)
 """Scales in mm."""
-WEIGHTS = (0.65, 0.9, 1.1, 1.25, 1.25)
+WEIGHTS = (0.65, 0.85, 1.2, 1.6, 1.6)
 """Of the scales: where ribs cross, the small ones answer too."""
 DIAMETER_PER_SIGMA = 2.6
 """Of a projected ball whose best answer is at sigma."""

@@ -19,6 +19,7 @@ _INTERPOLATION: Final = a.Kind(
     "bilinear or nearest", lambda value: {"bilinear": False, "nearest": True}[_word(value)]
 )
 _MODE: Final = Argument("mode", _INTERPOLATION, False, to="is_label")
+"""Its default is bilinear."""
 _DTYPES: Final = a.optional(
     a.choice("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
 )

@@ -12,10 +12,12 @@ from gateway.operators.chest_xray.images import Radiograph
 from gateway.operators.sdk import OperatorError
 
 MODEL: Final = "chest_xray_findings"
-THRESHOLD: Final = 0.10
+THRESHOLD: Final = 0.09
 """Score from which a peak is a finding."""
 NODULE_MM: Final = 32.0
 """Largest diameter of a nodule; what is larger is an opacity."""
+APART: Final = 0.75
+"""Two findings are at least so many diameters of the larger one apart."""
 MOST_FINDINGS: Final = 50
 
 
@@ -47,8 +49,8 @@ def find(model: Model, radiograph: Radiograph) -> list[Finding]:
     found: list[Finding] = []
     for y, x in peaks[np.argsort(-strength, kind="stable")]:
         size = float(diameter[0, 0, y, x])
-        # A spot answers at several scales; what lies within a stronger one is the same spot.
-        if any(np.hypot(y - a, x - b) < max(size, d) / 2 for a, b, d in kept):
+        # A spot answers at several scales and, a wide one, in several places.
+        if any(np.hypot(y - a, x - b) < APART * max(size, d) for a, b, d in kept):
             continue
         kept.append((float(y), float(x), size))
         row, column = radiograph.place(y + 0.5, x + 0.5)

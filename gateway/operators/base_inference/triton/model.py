@@ -220,8 +220,11 @@ class Model:
             if self._transport.model_ready(self.name, self.version):
                 return ""
             entries = [e for e in self._transport.index() if e.get("name") == self.name]
-        except (UnreachableError, RefusedError):
+        except UnreachableError:
             return "TRITON_UNREACHABLE"
+        except RefusedError:
+            # The gateway's own Triton lets nobody else see its repository.
+            return "LOADING"
         states = {str(entry.get("state") or "") for entry in entries}
         if not entries:
             return "MODEL_MISSING"
