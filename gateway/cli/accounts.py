@@ -67,7 +67,7 @@ def create_user(
     \b
     Examples:
       gateway create user mei --role administrator
-      gateway create user li --role operator --password-stdin < password.txt
+      gateway create user li --role operator --password-stdin
     """
     from gateway.cli import show
     from gateway.web.accounts.roles import Role as Known
