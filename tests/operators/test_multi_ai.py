@@ -330,7 +330,7 @@ def test_prove_organs_of_twenty_patients(tmp_path: Path) -> None:
     worst: dict[str, float] = dict.fromkeys(ORGANS, 1.0)
     for seed in range(100, 120):
         options = Abdomen(
-            matrix=int(random.integers(96, 256)),
+            matrix=int(random.integers(128, 256)),
             slices=int(random.integers(30, 80)),
             noise_hu=float(random.uniform(5, 25)),
             position=str(random.choice(["HFS", "FFS", "HFP", "FFP"])),
