@@ -10,6 +10,9 @@
       orphans/<name>                 files found at start that no record knows
       payloads/<job payload>/        input and outputs of jobs
       logs/<job>/<attempt>/          logs of operators
+      logs/services/                 logs of services, the last 50
+      services/<id>/                 folders that a service shares with operators
+      common/                        what services see read-only, unless `common-dir` says where
       gateway.db                     the database, unless it is elsewhere
 """
 
