@@ -72,7 +72,7 @@ def test_prove_kubernetes_cancelled_while_api_server_is_away(
 
 
 def test_prove_kubernetes_node_gone(start: Any, engine: Any, kube: Kube) -> None:
-    executor = engine(node_lost_seconds=2)
+    executor = engine(node_lost_seconds=2, node_selector={"kubernetes.io/hostname": "node-1"})
     job = start(step("one", "echo up; sleep 600; echo > /output/x"), executor=executor)
     until(lambda: job.log("one"))
     with kube.without_node():
