@@ -54,6 +54,7 @@ def examine(config_file: Path | None) -> Iterator[Finding]:
     yield _database(found)
     yield from _destinations(found)
     yield _executor(found)
+    yield from _triton(found)
     yield _machine()
     yield from _gpus(found)
 
@@ -191,6 +192,25 @@ def _executor(found: GatewaySettings) -> Finding:
     except (GatewayError, OSError) as error:
         faults = [str(error)]
     return Finding(name, not faults, "; ".join(faults) or "the sandbox can be made")
+
+
+def _triton(found: GatewaySettings) -> Iterator[Finding]:
+    """Whether models could be served, where there are any and the program is ours to find."""
+    if found.executor != "process" or not found.models.is_dir():
+        return
+    count = sum(each.is_dir() and each.name[0] != "." for each in found.models.iterdir())
+    if not count:
+        return
+    from gateway.executors.images import Images
+    from gateway.pipelines.model import Operator
+
+    image = found.services.triton.image
+    program = Images(found.images).find(Operator("triton", image.rpartition(":")[0] or image))
+    if program is None:
+        advice = "install it, or name it in `images`"
+        yield Finding("triton", False, f"no tritonserver for {count} models: {advice}")
+    else:
+        yield Finding("triton", True, f"{program.command[0]} for {count} models")
 
 
 def _machine() -> Finding:
