@@ -84,10 +84,9 @@ def test_an_operator_reaches_its_service_and_neither_reaches_more(
 
 
 PATIENT = """
-until [ -e /output/go ]; do
-  busybox timeout 3 busybox nc ${ANSWER%:*} ${ANSWER#*:} < /dev/null > /output/answers && touch /output/asked
-done
-until busybox timeout 3 busybox nc ${ANSWER%:*} ${ANSWER#*:} < /dev/null > /output/answers; do sleep 0.1; done
+ask() { busybox timeout 3 busybox nc ${ANSWER%:*} ${ANSWER#*:} < /dev/null > /output/answers; }
+until [ -e /output/go ]; do ask && touch /output/asked; done
+until ask; do sleep 0.1; done
 """
 
 
