@@ -39,6 +39,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
         tmp_path / "common" / "models" / CHEST,
         ignore=shutil.ignore_patterns("__pycache__"),
     )
+    (tmp_path / "pacs").mkdir()
     made.start()
     yield made
     made.stop()
