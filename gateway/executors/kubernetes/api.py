@@ -83,21 +83,19 @@ class Cluster:
     def create(self, pod: Mapping[str, Any]) -> Object:
         """Make a Pod; :class:`ThereError` when there is one of its name."""
         with self._calling() as core:
-            return _object(
-                core.create_namespaced_pod(self.namespace, pod, **_options(CALL_SECONDS))
-            )
+            return parsed(core.create_namespaced_pod(self.namespace, pod, **options(CALL_SECONDS)))
 
     def get(self, name: str) -> Object:
         """The Pod called ``name``; :class:`NotThereError` if there is none."""
         with self._calling() as core:
-            return _object(core.read_namespaced_pod(name, self.namespace, **_options(CALL_SECONDS)))
+            return parsed(core.read_namespaced_pod(name, self.namespace, **options(CALL_SECONDS)))
 
     def find(self, selector: str) -> tuple[list[Object], str]:
         """Pods with the labels of ``selector``, and the version that the list tells of."""
         with self._calling() as core:
-            found = _object(
+            found = parsed(
                 core.list_namespaced_pod(
-                    self.namespace, label_selector=selector, **_options(CALL_SECONDS)
+                    self.namespace, label_selector=selector, **options(CALL_SECONDS)
                 )
             )
         return found["items"], found["metadata"]["resourceVersion"]
@@ -113,7 +111,7 @@ class Cluster:
         try:
             with self._calling() as core:
                 core.delete_namespaced_pod(
-                    name, self.namespace, body=body, **_options(CALL_SECONDS)
+                    name, self.namespace, body=body, **options(CALL_SECONDS)
                 ).release_conn()
         except (NotThereError, ThereError):
             return
@@ -132,16 +130,16 @@ class Cluster:
                 watch=True,
                 allow_watch_bookmarks=True,
                 timeout_seconds=WATCH_SECONDS,
-                **_options((CALL_SECONDS[0], WATCH_SECONDS + CALL_SECONDS[1])),
+                **options((CALL_SECONDS[0], WATCH_SECONDS + CALL_SECONDS[1])),
             )
-            yield from _changes(answer)
+            yield from changes(answer)
 
     def events(self, selector: str) -> tuple[list[Object], str]:
         """What the cluster tells of objects of a field selector, and the version of the list."""
         with self._calling() as core:
-            found = _object(
+            found = parsed(
                 core.list_namespaced_event(
-                    self.namespace, field_selector=selector, **_options(CALL_SECONDS)
+                    self.namespace, field_selector=selector, **options(CALL_SECONDS)
                 )
             )
         return found["items"], found["metadata"]["resourceVersion"]
@@ -155,9 +153,9 @@ class Cluster:
                 resource_version=version,
                 watch=True,
                 timeout_seconds=WATCH_SECONDS,
-                **_options((CALL_SECONDS[0], WATCH_SECONDS + CALL_SECONDS[1])),
+                **options((CALL_SECONDS[0], WATCH_SECONDS + CALL_SECONDS[1])),
             )
-            yield from _changes(answer)
+            yield from changes(answer)
 
     @contextmanager
     def log(
@@ -178,7 +176,7 @@ class Cluster:
                 timestamps=True,
                 **since,
                 # A longer silence of an operator only makes it asked for again.
-                **_options((CALL_SECONDS[0], WATCH_SECONDS)),
+                **options((CALL_SECONDS[0], WATCH_SECONDS)),
             )
             try:
                 yield answer
@@ -199,7 +197,7 @@ class Cluster:
         }  # fmt: skip
         with self._calling():
             api = k8s.AuthorizationV1Api(self.connected())
-            told = _object(api.create_self_subject_access_review(review, **_options(CALL_SECONDS)))
+            told = parsed(api.create_self_subject_access_review(review, **options(CALL_SECONDS)))
         return bool(told["status"]["allowed"])
 
     def connected(self) -> k8s.ApiClient:
@@ -257,16 +255,18 @@ def _configuration(settings: KubernetesSettings) -> k8s.Configuration:
     return found
 
 
-def _options(timeout: tuple[float, float]) -> dict[str, Any]:
+def options(timeout: tuple[float, float] = CALL_SECONDS) -> dict[str, Any]:
+    """How a call is made: its answer as it comes, within ``timeout``."""
     return {"_preload_content": False, "_request_timeout": timeout}
 
 
-def _object(answer: urllib3.BaseHTTPResponse) -> Object:
+def parsed(answer: urllib3.BaseHTTPResponse) -> Object:
+    """The object of an answer."""
     found: Object = json.loads(answer.data)
     return found
 
 
-def _changes(answer: urllib3.BaseHTTPResponse) -> Iterator[tuple[str, Object]]:
+def changes(answer: urllib3.BaseHTTPResponse) -> Iterator[tuple[str, Object]]:
     """Lines of JSON, each a change; an error among them is raised."""
     try:
         rest = b""

@@ -114,23 +114,20 @@ class PodJob:
                 return
             self._following.ending = True
             if self._made:
-                remove(
-                    self._engine.cluster, self._name, self._feed, grace(self._run),
-                    self._following.take,
-                )  # fmt: skip
+                self._remove()
             self._following.stopped(WORDS.get(self._why) if self._why else None)
         except Exception:  # a thread's boundary
             log.exception("a job did not end cleanly", extra={"job": self._run.job_id})
 
     def _work(self) -> None:
-        found = obstacle(self._engine.site, self._run)
+        found = self._obstacle()
         if found is not None:
             self._following.fail(*found)
             return
         told = self._begun()
         if told is None:
             return
-        self._following.take(read(told))
+        self._take(told)
         while not self._following.over and self._why is None:
             self._feed.wait(_TICK_SECONDS)
             self._hear()
@@ -141,7 +138,7 @@ class PodJob:
             self._following.event(event)
         told = self._feed.pod()
         if told is not None:
-            self._following.take(read(told))
+            self._take(told)
         if self._feed.missed() and not self._following.over:
             self._look()
         self._following.patience()
@@ -149,11 +146,30 @@ class PodJob:
     def _look(self) -> None:
         """The watch did not find the Pod: ask for it by its name."""
         try:
-            self._following.take(read(self._engine.cluster.get(self._name)))
+            self._take(self._engine.cluster.get(self._name))
         except NotThereError:
             self._following.gone()
         except ClusterError as error:
             log.debug("a Pod cannot be looked at: %s", error)
+
+    # --- what is special about one Pod ---------------------------------------------------------
+
+    def _obstacle(self) -> tuple[Operator, OperatorEnd] | None:
+        """The first operator that can never run here, and why."""
+        return obstacle(self._engine.site, self._run)
+
+    def _body(self) -> Object:
+        """What is created."""
+        engine = self._engine
+        return pod(engine.site, self._run, engine.owner, engine.deadline_seconds)
+
+    def _take(self, told: Object) -> None:
+        """What was created is like this now."""
+        self._following.take(read(told))
+
+    def _remove(self) -> None:
+        """End it; returns when nothing of it runs."""
+        remove(self._engine.cluster, self._name, self._feed, grace(self._run), self._following.take)
 
     # --- beginning ---------------------------------------------------------------------------
 
@@ -195,9 +211,7 @@ class PodJob:
             folders.prepare(run)
         self._made = True
         try:
-            return cluster.create(
-                pod(self._engine.site, run, self._engine.owner, self._engine.deadline_seconds)
-            )
+            return cluster.create(self._body())
         except ThereError:
             # An answer that was lost; nobody else makes Pods of this name.
             return cluster.get(self._name)
@@ -212,7 +226,9 @@ class PodJob:
                 remove(self._engine.cluster, name, None, grace(self._run))
 
 
-def obstacle(site: Site, run: JobRun) -> tuple[Operator, OperatorEnd] | None:
+def obstacle(
+    site: Site, run: JobRun, engine: str = "kubernetes"
+) -> tuple[Operator, OperatorEnd] | None:
     """The first operator that can never run on a cluster, and why."""
     for operator in containers.running(run):
         folder = operator.host_volume
@@ -220,9 +236,9 @@ def obstacle(site: Site, run: JobRun) -> tuple[Operator, OperatorEnd] | None:
             reason = f"`host-volumes` of gateway.yaml does not allow the folder {folder}"
             return operator, OperatorEnd(End.IMAGE_MISSING, reason)
         if operator.data_inputs or operator.data_outputs:
-            reason = "the kubernetes executor hands no arrays on from operator to operator"
+            reason = f"the {engine} executor hands no arrays on from operator to operator"
             return operator, OperatorEnd(End.IMAGE_MISSING, reason)
-        end = needs.obstacle("kubernetes", replace(operator, host_volume=None), ())
+        end = needs.obstacle(engine, replace(operator, host_volume=None), ())
         if end is not None:
             return operator, end
     return None
