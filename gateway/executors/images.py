@@ -120,6 +120,9 @@ def _presets(python: str) -> dict[str, Program]:
         )
         for name in _SHIPPED
     }
+    # Clara's names for the same.
+    shipped["ai-chestxray"] = shipped["gateway/chest-xray"]
+    shipped["app_base_inference"] = shipped["gateway/base-inference"]
     # Clara's definitions say `python register.py …`, relative to the image's working folder.
     folder = interpreter.package_folder() / "operators" / "register_results"
     module = (python, "-m", "gateway.operators.register_results")

@@ -53,6 +53,6 @@ def test_prove_chest_a_hundred_planted_findings(tmp_path: Path, triton: Triton) 
     assert alarms <= 5
 
 
-def test_ten_planted_findings(tmp_path: Path, triton: Triton) -> None:
-    found, false = counted(drawings(10, SEED + 200), tmp_path, triton)
-    assert (found, false) == (10, 0)
+def test_six_planted_findings(tmp_path: Path, triton: Triton) -> None:
+    found, false = counted(drawings(6, SEED + 200), tmp_path, triton)
+    assert (found, false) == (6, 0)
