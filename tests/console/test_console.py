@@ -146,8 +146,17 @@ def test_a_failed_job_shows_its_log_as_text(see: OpenScreen, world: World) -> No
     expect(log).to_contain_text(SCRIPT)
     expect(log).to_contain_text("cannot tell left from right")
     expect(page.locator(".dag-node[data-state=FAULTED]")).to_be_visible()
+    for folder in ("operators", "orient"):
+        page.get_by_role("button", name=folder, exact=True).click()
+    expect(page.get_by_role("link", name=f"{SCRIPT}.txt")).to_be_visible()
+    window.open("/studies?called_ae=ODD")
+    expect(page.locator("tr[data-row]")).to_contain_text(SCRIPT)
+    window.open(f"/rules?payload={world.payload('ODD')['id']}")
+    page.get_by_role("button", name="Explain", exact=True).click()
+    page.locator(".explained").first.wait_for()
     assert "stolen" not in page.title()
     assert page.locator("img").count() == 0
+    assert window.complaints == []
 
 
 def test_a_running_job_is_followed_and_cancelled(see: OpenScreen, world: World) -> None:
@@ -343,6 +352,21 @@ def test_users_and_tokens_are_made_and_every_change_is_audited(
     listed = page.locator("tbody").inner_text()
     for action in ("POST /api/v1/users", "DELETE /api/v1/tokens", "mei"):
         assert action in listed
+
+
+def test_long_lists_are_turned_page_by_page(see: OpenScreen, world: World) -> None:
+    for _ in range(60):
+        world.site.post("scheduler/resume")  # refused, and audited all the same
+    page = see("mei").open("/system/audit")
+    rows, pager = page.locator("tr[data-row]"), page.locator(".pager")
+    expect(rows).to_have_count(50)
+    newest = rows.first.inner_text()
+    pager.get_by_role("button", name="Older").click()
+    expect(pager).to_contain_text("Page 2")
+    expect(rows.first).not_to_have_text(newest)
+    pager.get_by_role("button", name="Newer").click()
+    expect(pager.get_by_role("button", name="Newer")).to_be_disabled()
+    expect(rows).to_have_count(50)
 
 
 def test_signing_in_wrong_and_right_and_out(see: OpenScreen, world: World) -> None:

@@ -30,7 +30,8 @@ SCRIPT = "<img src=x onerror=alert(1)>"
 """What must be shown as text wherever it stands."""
 
 _FAIL = f"""
-import sys
+import pathlib, sys
+pathlib.Path("/output", {SCRIPT!r} + ".txt").write_text("a file")
 print("reading the series")
 print({SCRIPT!r} + "<script>document.title = 'stolen'</script>")
 sys.exit("cannot tell left from right: the orientation is missing")
@@ -153,7 +154,10 @@ def _fill(site: Site, pacs: CountingPacs, folder: Path, slices: int, matrix: int
     series = write_series(folder / "lung", Options(slices=slices, matrix=matrix, identity=identity))
     site.send(series.files, called="LUNG_CT")
     first = series.files[0]
-    site.send(_copies(first, folder / "odd", 3, PatientName=SCRIPT, PatientID="ODD-1"), "ODD")
+    odd = dict.fromkeys(
+        ("PatientName", "PatientID", "SeriesDescription", "StudyDescription"), SCRIPT
+    )
+    site.send(_copies(first, folder / "odd", 3, **odd), "ODD")
     site.send(_copies(first, folder / "slow", 2, PatientID="SLOW-1"), "SLOW")
     site.send(_copies(first, folder / "away", 2, PatientID="AWAY-1"), "AWAY")
     site.send(_copies(first, folder / "nobody", 2, PatientID="NOBODY-1"), "NOBODY")
@@ -197,6 +201,8 @@ def _change(path: Path, **attributes: str) -> None:
 def _ended(world: World) -> bool:
     jobs = {job["called_ae"]: job for job in world.site.items("jobs")}
     states = {payload["state"] for payload in world.site.items("payloads")}
+    lung = jobs.get("LUNG_CT", {"state": "", "status": ""})
+    assert lung["state"] != "STOPPED" or lung["status"] == "HEALTHY", lung["reason"]
     results = {result["destination"]: result["state"] for result in world.site.items("results")}
     return (
         {"LUNG_CT", "ODD", "SLOW", "AWAY"} <= set(jobs)
