@@ -45,11 +45,15 @@ def make_operator_images(podman: Podman) -> None:
         _build(podman, f"FROM {under}\nENTRYPOINT {entry}\n", f"localhost/gateway/{name}")
 
 
-def operator_files(packages: str) -> Iterator[tuple[str, Any]]:
-    """Path in an image and contents: Python, ``packages`` is its folder of them, and the tools."""
+def operator_files(packages: str, *more: str) -> Iterator[tuple[str, Any]]:
+    """Path in an image and contents: Python, its packages and ``more``, and the tools.
+
+    ``packages`` is their folder in the image.
+    """
+    wanted = (*PACKAGES, *more)
     yield from python().items()
     site = Path(np.__file__).parents[1]
-    for name in PACKAGES:
+    for name in wanted:
         yield f"{packages}/{name}", site / name
     for told in site.glob("*.dist-info"):
         if told.name.split("-")[0].lower() in {"highdicom", "nibabel", "numpy"}:
@@ -58,7 +62,7 @@ def operator_files(packages: str) -> Iterator[tuple[str, Any]]:
     yield f"{packages}/gateway/operators", ROOT / "gateway" / "operators"
     tools = {f"/bin/{tool}": Path(program(tool)).resolve() for tool in TOOLS}
     yield from tools.items()
-    modules = [path for name in PACKAGES for path in (site / name).rglob("*.so*")]
+    modules = [path for name in wanted for path in (site / name).rglob("*.so*")]
     for library in _libraries([*tools.values(), *modules], besides=site):
         yield library, Path(library).resolve()
 
