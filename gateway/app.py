@@ -68,6 +68,9 @@ from gateway.payloads.space import Space
 from gateway.pipelines import registry as pipelines
 from gateway.platform.clara import GpuFeed
 from gateway.platform.server import Platform, PlatformServer
+from gateway.render.cache import Cache
+from gateway.render.datasets import Datasets
+from gateway.render.worker import RenderWorker
 from gateway.results import tasks
 from gateway.routing.attributes import extract
 from gateway.routing.checks import check_rule
@@ -140,6 +143,7 @@ class Gateway:
 
     def _build(self) -> None:
         """Build the parts of this process's roles, in the order they start."""
+        self._volumes = Cache(self.folders.root)
         self._space = Space(self.folders.root, self.settings.storage)
         self._nvml = Nvml()
         self._parts.append(Ending(self._nvml.close))
@@ -238,6 +242,8 @@ class Gateway:
         )
         commitments.recover()
         self._work("commitments", commitments)
+        datasets = Datasets(self.database, self.folders.root)
+        self._work("render", RenderWorker(self.database, self.wakeups, datasets, self._volumes))
 
     def _scheduler(self) -> None:
         settings = self.settings
@@ -404,6 +410,7 @@ class Gateway:
             machine=sampler.machine,
             storage=self.settings.storage,
             settings=self.settings,
+            render=self._volumes,
         )
         http = self.settings.http
         server = HttpServer(create_app(services), http.bind, http.port, http)

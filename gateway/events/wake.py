@@ -20,7 +20,9 @@ class Topic(StrEnum):
     JOBS = "jobs"
     """A job was queued, ended or is to be cancelled."""
     RESULTS = "results"
-    """A result became deliverable."""
+    """A result became deliverable; wakes delivery, and :attr:`RENDER` with it."""
+    RENDER = "render"
+    """A result became deliverable; wakes the render server."""
     EVENTS = "events"
     """An event was recorded; wakes the publisher, and :attr:`JOURNAL` with it."""
     COMMITMENTS = "commitments"
@@ -41,6 +43,8 @@ class Wakeups:
             self._events[topic].set()
             if topic is Topic.EVENTS:
                 self._events[Topic.JOURNAL].set()
+            if topic is Topic.RESULTS:
+                self._events[Topic.RENDER].set()
 
     def wait(self, topic: Topic, timeout: float) -> bool:
         """Wait for work of ``topic``, at most ``timeout`` seconds; True when woken.

@@ -11,6 +11,7 @@
       payloads/<job payload>/        input and outputs of jobs
       logs/<job>/<attempt>/          logs of operators
       logs/services/                 logs of services, the last 50
+      render/<payload>.<digest>/     volumes made for the browser: may be deleted at any time
       services/<id>/                 folders that a service shares with operators
       common/                        what services see read-only, unless `common-dir` says where
       gateway.db                     the database, unless it is elsewhere

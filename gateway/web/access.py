@@ -104,7 +104,10 @@ TABLE: dict[str, Access] = {
                 "quarantine", "quarantine/{quarantine_id}", "pipelines", "pipelines/{pipeline}",
                 "pipelines/{pipeline}/versions", "pipelines/{pipeline}/diff",
                 "pipelines/{pipeline}/graph", "pipeline-cards", "schemas/pipeline", "rules",
-                "reusable-payloads",
+                "reusable-payloads", "datasets", "datasets/{dataset_id}",
+                "datasets/{dataset_id}/volumes/{volume_id}",
+                "datasets/{dataset_id}/volumes/{volume_id}/levels/{name}",
+                "datasets/{dataset_id}/volumes/{volume_id}/picture",
             )
         ),
         _VIEWER,

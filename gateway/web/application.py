@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from gateway.web import (
     acting,
     api,
+    datasets,
     description,
     job_views,
     lists,
@@ -54,7 +55,7 @@ def create_app(services: Services) -> FastAPI:
     app.state.started_at = time.time()
     rooms = (
         watching, signing, people, overview, stream, system, pipeline_views, rule_views, job_views,
-        api, lists, acting, serving, tasks,
+        api, lists, acting, serving, tasks, datasets,
     )  # fmt: skip
     for room in rooms:
         app.include_router(room.router)

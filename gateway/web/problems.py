@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match
 
 from gateway.errors import GatewayError, Refused, Transient
+from gateway.render.errors import NoDataset, Unreadable
 from gateway.web.accounts.accounts import WrongPassword
 from gateway.web.accounts.attempts import TooMany
 from gateway.web.accounts.passwords import WeakPassword
@@ -104,6 +105,8 @@ async def _ours(_request: Request, error: Exception) -> JSONResponse:
 
 _STATUS: Mapping[type[Exception], int] = {
     NotFound: 404,
+    NoDataset: 404,
+    Unreadable: 422,
     UnknownUser: 404,
     UnknownToken: 404,
     BadCursor: 422,

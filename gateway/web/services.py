@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,7 @@ from gateway.database.engine import Database
 from gateway.events.wake import Wakeups
 from gateway.monitor.health import Check
 from gateway.monitor.sampler import Machine
+from gateway.render.cache import Cache
 from gateway.web.console_files import STATIC
 
 Echo = Callable[[Destination], float]
@@ -74,6 +76,13 @@ class Services:
     """Everything that was set, to be shown without its secrets."""
     console: Path = STATIC
     """Where the console's built files lie."""
+    render: Cache | None = None
+    """Volumes of this process's render server; None = the web room makes its own."""
+
+    @cached_property
+    def volumes(self) -> Cache:
+        """The volumes that are shown."""
+        return self.render or Cache(self.data_dir)
 
 
 def _services(request: Request) -> Services:

@@ -15,7 +15,7 @@ from tests.web.conftest import Site
 def task(site: Site) -> str:
     result = seed.insert(
         site.database, schema.results, correlation_id=site.story.association,
-        job_id=site.story.job, attempt=1, agent="renderserver", parameters='{"size": 3}',
+        job_id=site.story.job, attempt=1, agent="Dashboard", parameters='{"size": 3}',
         deliverable=True, state="PENDING", created_at=site.story.started,
     )  # fmt: skip
     seed.insert(
@@ -36,24 +36,24 @@ def row(site: Site, task: str) -> Any:
 
 
 def test_a_poller_gets_its_task_once_in_claras_shape(site: Site, task: str) -> None:
-    (found,) = pending(site, "RenderServer", size=5)
+    (found,) = pending(site, "DASHBOARD", size=5)
     assert found == {
         "taskId": str(uuid.UUID(task)),
         "jobId": site.story.job,
         "pipelineId": site.story.pipeline,
         "payloadId": found["payloadId"],
-        "agent": "renderserver",
+        "agent": "Dashboard",
         "parameters": '{"size": 3}',
         "state": "Pending",
         "retries": 0,
         "uris": ["operators/w/volume.mhd"],
     }
-    assert pending(site, "renderserver") == []
+    assert pending(site, "Dashboard") == []
     assert pending(site, "ClaraSCU") == []
 
 
 def test_success_and_failure_are_kept(site: Site, task: str) -> None:
-    (found,) = pending(site, "renderserver")
+    (found,) = pending(site, "Dashboard")
     body = {"RetryLater": True}
     site.client.put(f"/api/tasks/failure/{found['taskId']}", json=body).raise_for_status()
     assert row(site, task).state == "WAITING"
