@@ -66,6 +66,15 @@ class NewJob:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Made:
+    """A job that was made."""
+
+    id: str
+    payload_id: str
+    """Of its own payload, unless another process made the job for the same decision."""
+
+
 class JobCreation:
     """Creates jobs within the limits of the settings and the machine; holds no state."""
 
@@ -94,8 +103,13 @@ class JobCreation:
         existing = self._existing(connection, new)
         if existing is not None:
             return existing
-        pipeline = _pipeline(connection, new)
-        job_id = new_id()
+        return self.make(connection, new, _pipeline(connection, new), queue=queue).id
+
+    def make(
+        self, connection: Connection, new: NewJob, pipeline: Pipeline, *, queue: bool = False
+    ) -> Made:
+        """Make a PENDING job of this version; as :meth:`create`, without looking for it first."""
+        job_id, payload_id = new_id(), new_id()
         definition = resolved(pipeline, new.variables, job_id)
         need, services = self._admitted(definition)
         now = time.time()
@@ -104,7 +118,7 @@ class JobCreation:
             "correlation_id": new.correlation_id,
             "name": new.name or job_name(new.called_ae, pipeline.name, now),
             "pipeline_id": pipeline.id,
-            "payload_id": new_id(),
+            "payload_id": payload_id,
             "received_payload_id": new.received_payload_id,
             "revision": new.revision,
             "rule": new.rule,
@@ -126,7 +140,7 @@ class JobCreation:
             "created_at": now,
             "queued_at": now if queue else None,
         }
-        return self._insert(connection, new, values, pipeline)
+        return Made(self._insert(connection, new, values, pipeline), payload_id)
 
     def start(self, connection: Connection, job_id: str, variables: Mapping[str, Variable]) -> Job:
         """Queue a job that was created with ``queue=False``, with values for its parameters.

@@ -9,12 +9,13 @@ from sqlalchemy.engine import Connection
 from gateway.database.engine import Database
 from gateway.database.schema import jobs as table
 from gateway.database.schema import new_id
+from gateway.database.together import Together
 from gateway.events.wake import Topic, Wakeups
 from gateway.jobs import creation
-from gateway.jobs.creation import JobCreation, NewJob
+from gateway.jobs.creation import JobCreation, Made, NewJob
 from gateway.jobs.logs import Logs
 from gateway.jobs.states import State, Status
-from gateway.jobs.transitions import Job, load
+from gateway.jobs.transitions import Job
 from gateway.platform import convert, metadata, records, status
 from gateway.platform.errors import Code, PlatformError, invalid, limit, not_found
 from gateway.platform.listing import Filter, pages
@@ -55,6 +56,7 @@ class JobsService:
         self._locks = locks
         self._jobs = jobs
         self._logs = logs
+        self._together = Together(database)
 
     def create(self, request: pb.JobsCreateRequest) -> pb.JobsCreateResponse:
         """A PENDING job with a payload of its own; it runs after Start."""
@@ -63,7 +65,8 @@ class JobsService:
         priority = _priority(request.priority)
         given = metadata.added({}, request.metadata)
         sources = self._sources(request)
-        with self._tree.joined(sources) as folder, self._database.begin() as connection:
+
+        def made(connection: Connection) -> Made:
             pipeline = newest(connection, pipeline_id)
             new = NewJob(
                 correlation_id=new_id(),
@@ -73,8 +76,15 @@ class JobsService:
                 name=name,
                 metadata=given,
             )
-            job = load(connection, self._jobs.create(connection, new, queue=False))
-            self._tree.settle(folder, job.payload_id)
+            return self._jobs.make(connection, new, pipeline)
+
+        if sources:
+            with self._tree.joined(sources) as folder, self._database.begin() as connection:
+                job = made(connection)
+                self._tree.settle(folder, job.payload_id)
+        else:
+            # Its folder is made with its first file.
+            job = self._together.run(made)
         self._wakeups.notify(Topic.EVENTS)
         return pb.JobsCreateResponse(
             header=convert.ok(),
@@ -88,8 +98,8 @@ class JobsService:
         variables = _variables(request)
         with self._database.read() as connection:
             payload_id = _job(connection, job_id).payload_id
-        with self._locks.of(payload_id), self._database.begin() as connection:
-            job = self._jobs.start(connection, job_id, variables)
+        with self._locks.of(payload_id):
+            job = self._together.run(lambda c: self._jobs.start(c, job_id, variables))
         self._wakeups.notify(Topic.JOBS)
         return pb.JobsStartResponse(
             header=convert.ok(),

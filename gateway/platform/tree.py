@@ -231,6 +231,10 @@ class Tree:
     @contextmanager
     def _enter(self, payload_id: str, parts: Parts, *, make: bool = False) -> Iterator[int]:
         """The descriptor of a folder in the payload; ``make`` makes what is missing, durably."""
+        if make:
+            # A job's payload has none until its first file comes.
+            with contextlib.suppress(FileExistsError):
+                self.make(payload_id)
         try:
             descriptor = os.open(self.folder(payload_id), _FOLDER)
         except FileNotFoundError as error:

@@ -7,8 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import uuid
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -22,19 +20,6 @@ from alembic.runtime.migration import MigrationContext
 from gateway.database import migrate
 from gateway.database.engine import Database, DatabaseError, sqlite_url
 from gateway.database.schema import circuits, metadata
-from tests.support.postgres import fresh_database
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    if request.param == "sqlite":
-        url = sqlite_url(tmp_path / "gateway.db")
-    else:
-        server = request.getfixturevalue("postgres_server")
-        url = fresh_database(server, f"t{uuid.uuid4().hex}")
-    made = Database(url)
-    yield made
-    made.close()
 
 
 def circuit(name: str) -> dict[str, Any]:
