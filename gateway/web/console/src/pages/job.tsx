@@ -111,6 +111,12 @@ function Top({ found }: { found: JobDetails }) {
           {t("job.prioritise")}
         </button>
       )}
+      {stopped && found.status === "HEALTHY" && found.payload_deleted_at === null && (
+        <Link href={`/view/j${found.id}`} className="button">
+          <Icon name="studies" size={14} />
+          {t("view.open")}
+        </Link>
+      )}
       {stopped && may("operator") && found.payload_deleted_at === null && (
         <button type="button" className="button" onClick={() => setAsking("rerun")}>
           <Icon name="refresh" size={14} />

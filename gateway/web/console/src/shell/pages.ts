@@ -44,6 +44,7 @@ const load: Record<string, Load> = {
   "/delivery/:id": () => import("../pages/result"),
   "/associations": () => import("../pages/associations"),
   "/associations/:id": () => import("../pages/association"),
+  "/view/:id": () => import("../pages/view"),
   "/system": () => import("../pages/system"),
   "/system/:tab": () => import("../pages/system"),
 };

@@ -22,6 +22,20 @@ const LETTERS = [0.78, 0.86, 0.95, 1];
 const CROSS = [0.35, 0.75, 1, 0.7];
 const RULER = [1, 0.82, 0.25, 1];
 
+/** Grey whose darkest quarter, the air around the patient, the volume rendering does not show. */
+const GREY = { R: [0, 64, 255], G: [0, 64, 255], B: [0, 64, 255], A: [0, 0, 96], I: [0, 64, 255] };
+const GREY_NAME = "radiograph";
+/** What NiiVue's shader of label maps does with an opacity of a label: seen or not. */
+const SEEN_OR_NOT = /if \(clr\.a > 0\.0\)\s*clr\.a = 1\.0;/;
+
+/** Give NiiVue a context in which each label has an opacity of its own. */
+function prepared(canvas: HTMLCanvasElement): void {
+  const gl = canvas.getContext("webgl2", { alpha: true, antialias: false });
+  if (gl === null) throw new Error("no WebGL 2");
+  const source = gl.shaderSource.bind(gl);
+  gl.shaderSource = (shader, text) => source(shader, text.replace(SEEN_OR_NOT, ""));
+}
+
 export interface Part {
   name: string;
   bytes: ArrayBuffer;
@@ -75,8 +89,10 @@ export class Scene {
       fontColor: new Float32Array(LETTERS),
       crosshairColor: CROSS,
       crosshairWidth: 1,
-      crosshairWidthUnit: "percent",
-      crosshairGap: 0,
+      crosshairWidthUnit: "mm",
+      crosshairGap: 12,
+      textHeight: 0.045,
+      fontMinPx: 15,
       show3Dcrosshair: true,
       isOrientationTextVisible: true,
       showAllOrientationMarkers: true,
@@ -96,7 +112,9 @@ export class Scene {
       loadingText: "",
       logLevel: "silent",
     });
+    prepared(canvas);
     await nv.attachToCanvas(canvas, false);
+    nv.addColormap(GREY_NAME, GREY);
     nv.setSliceType(SLICE_TYPE.MULTIPLANAR);
     nv.onLocationChange = (told) => moved(place(told as NiiVueLocation));
     return new Scene(nv, canvas);
@@ -111,7 +129,7 @@ export class Scene {
       url: image.name,
       name: image.name,
       buffer: image.bytes,
-      colormap: "gray",
+      colormap: GREY_NAME,
       cal_min: low,
       cal_max: high,
       trustCalMinMax: false,
