@@ -123,6 +123,7 @@ def test_the_gateway_image_receives_runs_and_delivers(
 ) -> None:
     image = "localhost/test/gateway:1"
     house = wheels("requirements.lock", "build.lock")
+    subprocess.run(["make", "-s", "-C", str(ROOT / "deploy" / "waiter")], check=True, timeout=120)
     build(
         podman, CONTAINERS / "gateway.Containerfile", image, ROOT,
         "--build-arg", f"BASE={base}", "--build-arg", "REVISION=abc",
@@ -207,6 +208,8 @@ def _live_through_a_study(
         assert (job["state"], job["status"]) == ("STOPPED", "HEALTHY"), job["reason"]
         version = cli(podman, "exec", "gateway", "gateway", "version")
         assert version.returncode == 0, version.stderr
+        waiter = cli(podman, "exec", "gateway", "test", "-x", "/opt/gateway/bin/gateway-waiter")
+        assert waiter.returncode == 0, "no waiter: jobs on Kubernetes would be chains"
         written = cli(podman, "exec", "gateway", "touch", "/opt/gateway/x")
         assert written.returncode != 0, "the root is read-only"
     stopped = cli(podman, "stop", "-t", "60", "gateway")
