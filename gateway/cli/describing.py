@@ -141,6 +141,7 @@ def job(
             "cpu",
             "memory_mb",
             "gpus",
+            "labels",
             "timeout_seconds",
             "variables",
             "destinations",

@@ -134,6 +134,8 @@ class ResourceSettings(Settings):
     """Devices; null = those that NVML, NVIDIA's management library, finds."""
     missing_gpu: Literal["refuse", "cpu"] = "refuse"
     """What becomes of a job that asks for a GPU where there is none."""
+    labels: dict[str, str] = Field(default_factory=dict, max_length=100)
+    """What this machine is, for jobs that ask for a label by ``x-gateway: {labels: {node-…}}``."""
 
 
 class ImageSettings(Settings):

@@ -288,6 +288,7 @@ jobs = Table(
     Column("devices", JSON(none_as_null=True), comment="indices of GPUs that the attempt has"),
     Column("rerun_from", Text, comment="operator; what stands before it is kept"),
     Column("services", JSON(none_as_null=True), comment="identity to [cpu, memory_mb, gpus]"),
+    Column("labels", Text, comment="JSON list of name=value that its machine must have, sorted"),
     UniqueConstraint("received_payload_id", "revision", "rule"),
     CheckConstraint("priority BETWEEN 1 AND 4", name="priority"),
     Index(None, "state", "priority", "queued_at"),

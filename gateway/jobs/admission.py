@@ -23,6 +23,7 @@ from gateway.jobs.backlog import Backlog, Waiting
 from gateway.jobs.controls import holds, keep, ruling
 from gateway.jobs.creation import definition_of
 from gateway.jobs.decision import IMMEDIATE, Plan, Rules, Start, plan
+from gateway.jobs.labels import lacking
 from gateway.jobs.ledger import Capacity
 from gateway.jobs.logs import relative_log
 from gateway.jobs.presence import Presence
@@ -167,6 +168,9 @@ class Admission:
     def _refuse_misfit(self, waiting: Waiting) -> bool:
         """End a job that the machine, smaller than when the job was made, can never hold."""
         shortage = self._capacity.shortage(waiting.need)
+        if shortage is None and self._presence.alone:
+            # Elsewhere a node that has them may only be away: the job waits for it.
+            shortage = lacking(waiting.labels, self._capacity.labels)
         if shortage is None:
             return False
         self._refuse(waiting.job_id, shortage)

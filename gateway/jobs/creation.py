@@ -21,7 +21,8 @@ from gateway.database.schema import jobs, new_id
 from gateway.errors import Refused
 from gateway.events.faults import point
 from gateway.events.record import Kind, record
-from gateway.jobs.ledger import Capacity, Need
+from gateway.jobs import labels
+from gateway.jobs.ledger import Capacity, Need, NeverFits
 from gateway.jobs.services import admitted
 from gateway.jobs.states import PENDING, JobEvent, State
 from gateway.jobs.transitions import Facts, Job, load, move_job
@@ -136,6 +137,7 @@ class JobCreation:
             "memory_mb": need.memory_mb,
             "gpus": need.gpus,
             "services": services or None,
+            "labels": labels.written(self._labels(connection, definition)),
             "timeout_seconds": self._timeout(definition),
             "created_at": now,
             "queued_at": now if queue else None,
@@ -164,6 +166,7 @@ class JobCreation:
                 memory_mb=need.memory_mb,
                 gpus=need.gpus,
                 services=services or None,
+                labels=labels.written(self._labels(connection, definition)),
                 timeout_seconds=self._timeout(definition),
             )
         )
@@ -171,6 +174,14 @@ class JobCreation:
 
     def _admitted(self, definition: Definition) -> tuple[Need, dict[str, list[float]]]:
         return admitted(self._capacity, definition, self._triton, self._missing_gpu)
+
+    def _labels(self, connection: Connection, definition: Definition) -> labels.Labels:
+        wanted = labels.asked(definition)
+        lacking = labels.lacking(wanted, self._capacity.labels)
+        # With PostgreSQL another node may have them, even one that is just being started again.
+        if lacking and connection.dialect.name == "sqlite":
+            raise NeverFits(lacking)
+        return wanted
 
     def _timeout(self, definition: Definition) -> float:
         wanted = definition.timeout or self._limits.timeout_seconds

@@ -252,7 +252,7 @@ class _Planner:
                 # Those not looked at could not start and would be given what is left.
                 self._open = Need()
                 return
-            if self._slots.entitled(job) and self._capacity.shortage(job.need) is None:
+            if self._slots.entitled(job) and self._fits_at_all(job):
                 self._start_or_keep(job)
 
     def _start_or_keep(self, job: Waiting) -> None:
@@ -354,7 +354,7 @@ class _Planner:
         return None
 
     def _fits_at_all(self, job: Waiting) -> bool:
-        return self._capacity.shortage(job.need) is None
+        return job.labels <= self._capacity.labels and self._capacity.shortage(job.need) is None
 
     def _begin(self, job: Waiting, *, backfill: bool = False) -> None:
         self._shares.count(job.priority, job.application)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from gateway.config.settings import ResourceSettings
 from gateway.errors import Refused
+from gateway.jobs.labels import Labels, offered
 from gateway.pipelines.model import Requests
 
 MEGABYTE = 1024 * 1024
@@ -42,6 +43,8 @@ class Capacity:
     cpu: float
     memory_mb: int
     gpus: tuple[int, ...] = ()
+    labels: Labels = frozenset()
+    """What jobs may ask a machine for, beside its size."""
 
     @classmethod
     def of_machine(cls, settings: ResourceSettings, gpus: Sequence[int] = ()) -> Capacity:
@@ -51,7 +54,7 @@ class Capacity:
         if memory is None:
             memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // MEGABYTE
         indices = gpus if settings.gpus is None else range(settings.gpus)
-        return cls(cpu, memory, tuple(indices))
+        return cls(cpu, memory, tuple(indices), offered(settings.labels))
 
     @classmethod
     def of_cluster(cls, settings: ResourceSettings) -> Capacity:
@@ -60,6 +63,7 @@ class Capacity:
             _UNKNOWN if settings.cpu is None else settings.cpu,
             _UNKNOWN if settings.memory_mb is None else settings.memory_mb,
             tuple(range(_MOST_GPUS if settings.gpus is None else settings.gpus)),
+            offered(settings.labels),
         )
 
     def admit(self, requests: Requests, *, missing_gpu: str = "refuse") -> Need:

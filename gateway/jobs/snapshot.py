@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from gateway.database.schema import jobs, payloads, pipelines
+from gateway.jobs import labels
 from gateway.jobs.backlog import Waiting
 from gateway.jobs.controls import EVERYTHING, Holds, Mode, Ruling, holds, ruling
 from gateway.jobs.decision import IMMEDIATE, Held
@@ -84,13 +85,14 @@ def _waiting(
             jobs.c.memory_mb,
             jobs.c.gpus,
             jobs.c.services,
+            jobs.c.labels,
             jobs.c.called_ae,
             _name.label("pipeline"),
             jobs.c.timeout_seconds,
             jobs.c.queued_at,
             sa.func.row_number()
             .over(
-                partition_by=(jobs.c.priority, jobs.c.called_ae, _name),
+                partition_by=(jobs.c.priority, jobs.c.called_ae, _name, jobs.c.labels),
                 order_by=(jobs.c.queued_at, jobs.c.id),
             )
             .label("place"),
@@ -121,6 +123,7 @@ def _waiting(
             row.pipeline,
             row.timeout_seconds + grace,
             row.queued_at,
+            labels.read(row.labels),
         )
         if row.services:
             calls[row.id] = tuple(row.services)

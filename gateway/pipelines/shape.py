@@ -187,7 +187,7 @@ class ExtraShape(Settings):
     network: bool | None = None
     """Whether operators may use the network; absent = as the pipeline says, else no."""
     labels: Labels = Field(default_factory=dict)
-    """Labels for people and clusters."""
+    """Labels; ``node-NAME`` asks for a machine with that label in ``resources.labels``."""
 
 
 class OperatorShape(Settings):
