@@ -45,6 +45,16 @@ class Grid:
         thin = np.ascontiguousarray(self.voxels[::k, ::j, ::i])
         return Grid(thin, affine, self.modality, self.segments)
 
+    def framed(self) -> Grid:
+        """With one layer of zeros around it.
+
+        The browser repeats the outermost voxels beyond the grid: they must be nothing, or a label
+        would be seen where none was drawn.
+        """
+        corner = np.eye(4)
+        corner[:3, 3] = -1.0
+        return Grid(np.pad(self.voxels, 1), self.affine @ corner, self.modality, self.segments)
+
     @property
     def spacing(self) -> list[float]:
         """Steps along i, j and k in mm."""

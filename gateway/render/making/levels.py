@@ -18,7 +18,8 @@ from gateway.render.making.order import MANIFEST, Role
 FIRST_VOXELS: Final = 2_500_000
 """Most voxels of what is shown first: some MB, there and drawn at once."""
 _FACTORS: Final = (8, 4, 2, 1)
-_AXIS: Final = 32767
+_LABEL: Final = 1002
+"""NIFTI_INTENT_LABEL: each value stands for itself."""
 
 
 def write_levels(grid: Grid, role: Role, folder: Path) -> Iterator[str]:
@@ -31,8 +32,10 @@ def write_levels(grid: Grid, role: Role, folder: Path) -> Iterator[str]:
     ending = ".nii.gz" if role == "label" else ".nii"
     for number, factor in enumerate(factors):
         level = grid.thinned(factor)
+        if role == "label":
+            level = level.framed()
         name = f"level-{factor}{ending}"
-        _write(level, folder / name)
+        _write(level, folder / name, _LABEL if role == "label" else 0)
         if number == 0:
             _manifest(grid, level, factors, ending, folder)
         yield name
@@ -44,7 +47,7 @@ def _factors(grid: Grid) -> list[int]:
     return [factor for factor in _FACTORS if factor <= first]
 
 
-def _write(grid: Grid, path: Path) -> None:
+def _write(grid: Grid, path: Path, intent: int) -> None:
     shape = tuple(reversed(grid.voxels.shape))
     header = nibabel.Nifti1Header(endianness="<")
     header.set_data_dtype(grid.voxels.dtype.newbyteorder("<"))
@@ -53,6 +56,7 @@ def _write(grid: Grid, path: Path) -> None:
     header.set_qform(grid.affine, code=1)
     header.set_sform(grid.affine, code=1)
     header.set_slope_inter(1.0, 0.0)
+    header["intent_code"] = intent
     header["vox_offset"] = 352
     header["magic"] = b"n+1"
     part = path.with_name(f".{path.name}")

@@ -18,9 +18,9 @@ const SLICES: Record<Plane, SLICE_TYPE> = {
   render: SLICE_TYPE.RENDER,
 };
 const BLACK = [0, 0, 0, 1];
-const LETTERS = [0.78, 0.86, 0.95, 1];
+const LETTERS = [1, 0.66, 0.1, 1];
 const CROSS = [0.35, 0.75, 1, 0.7];
-const RULER = [1, 0.82, 0.25, 1];
+const RULER = [0.45, 1, 0.35, 1];
 
 /** Grey whose darkest quarter, the air around the patient, the volume rendering does not show. */
 const GREY = { R: [0, 64, 255], G: [0, 64, 255], B: [0, 64, 255], A: [0, 0, 96], I: [0, 64, 255] };
@@ -91,8 +91,8 @@ export class Scene {
       crosshairWidth: 1,
       crosshairWidthUnit: "mm",
       crosshairGap: 12,
-      textHeight: 0.045,
-      fontMinPx: 15,
+      fontSizeScaling: 0.6,
+      fontMinPx: 20,
       show3Dcrosshair: true,
       isOrientationTextVisible: true,
       showAllOrientationMarkers: true,

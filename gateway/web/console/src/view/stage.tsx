@@ -52,9 +52,11 @@ export function Stage(props: Props) {
     if (plane !== undefined) return () => choosePlane(plane);
     const preset = presets[Number(key) - 1];
     if (preset !== undefined) return () => choosePreset(preset);
-    if (key === "m") return toggleMeasure;
-    if (key === "Delete") return () => scene?.clear();
-    return key === "Home" ? () => scene?.reset() : undefined;
+    return new Map([
+      ["m", toggleMeasure],
+      ["Delete", () => scene?.clear()],
+      ["Home", () => scene?.reset()],
+    ]).get(key);
   }
 
   function pressed(event: KeyboardEvent): void {
