@@ -87,7 +87,6 @@ from gateway.web.services import Actions, Services
 log = logging.getLogger(__name__)
 
 ROLES = ("scp", "scheduler", "api", "delivery")
-_ENGINES = ("process", "container", "kubernetes")
 _CLUSTERS = ("kubernetes", "argo")
 ECHO_SECONDS = 5.0
 """Longest wait for each step of a C-ECHO that somebody asked for."""
@@ -104,7 +103,7 @@ class Gateway:
         Raises :class:`ConfigError` for bad files, :class:`~gateway.errors.Refused` when another
         process has one of the roles on this data-dir.
         """
-        _refuse_unbuilt_engine(settings)
+        _refuse_unreachable_data(settings)
         self.settings = settings
         self.roles = ROLES if role == "all" else (role,)
         self.folders = Folders(settings.data_dir.resolve())
@@ -312,11 +311,11 @@ class Gateway:
     def _executor(self) -> Executor:
         """The engine that the settings name."""
         settings = self.settings
-        if settings.executor == "kubernetes":
-            # Its client is large, and most gateways never need it.
-            from gateway.executors.kubernetes.executor import KubernetesExecutor
+        if settings.executor in _CLUSTERS:
+            # Their client is large, and most gateways never need it.
+            from gateway.executors.argo.choice import cluster_executor
 
-            return KubernetesExecutor.of_settings(settings, self.folders.root)
+            return cluster_executor(settings, self.folders.root)
         gpus = {gpu.index: Gpu(gpu.minor, gpu.uuid) for gpu in self._nvml.devices()}
         if settings.executor == "container":
             return ContainerExecutor(
@@ -484,13 +483,8 @@ class Gateway:
         sync_folder(self.folders.root)
 
 
-def _refuse_unbuilt_engine(settings: GatewaySettings) -> None:
-    """An engine that is asked for and not there must not be another one in silence."""
-    if settings.executor not in _ENGINES:
-        message = (
-            f"{settings.executor!r} is not built yet; this release runs: {', '.join(_ENGINES)}"
-        )
-        raise ConfigError([Fault("settings", None, "executor", message)])
+def _refuse_unreachable_data(settings: GatewaySettings) -> None:
+    """A cluster must know where data-dir is."""
     volumes = (settings.kubernetes.claim, settings.kubernetes.host_path)
     if settings.executor in _CLUSTERS and volumes.count(None) != 1:
         message = "one of `claim` and `host-path` must say where nodes find data-dir"

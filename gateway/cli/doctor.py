@@ -181,10 +181,11 @@ def _executor(found: GatewaySettings) -> Finding:
 
         faults = check(found.kubernetes)
         return Finding(name, not faults, "; ".join(faults) or "the cluster answers and lets us in")
-    if found.executor != "process":
-        return Finding(
-            name, False, "this release runs operators with: process, container, kubernetes"
-        )
+    if found.executor == "argo":
+        from gateway.executors.argo.executor import check as check_argo
+
+        faults = check_argo(found.kubernetes)
+        return Finding(name, not faults, "; ".join(faults) or "the cluster and its Argo let us in")
     from gateway.executors.process import ProcessExecutor
 
     try:

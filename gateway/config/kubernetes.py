@@ -41,6 +41,17 @@ class PriorityClasses(Settings):
     """Of IMMEDIATE."""
 
 
+class ArgoSettings(Settings):
+    """What Argo Workflows is told besides."""
+
+    service_account: str = Field(default="gateway-argo", pattern=_NAME)
+    """Service account of the containers that Argo adds to a Pod; operators get no token."""
+    instance_id: str | None = Field(
+        default=None, pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
+    )
+    """``instanceID`` of the controller that is to run the Workflows; null = it has none."""
+
+
 class KubernetesSettings(Settings):
     """The Kubernetes and Argo executors."""
 
@@ -66,12 +77,12 @@ class KubernetesSettings(Settings):
     """Priority classes of the cluster by a job's priority."""
     queue: str | None = Field(default=None, pattern=_NAME)
     """Local queue of Kueue that jobs wait in; null = none."""
-    gpu_resource: str = Field(
-        default="nvidia.com/gpu", pattern=r"^[a-z0-9.-]+/[A-Za-z0-9._-]+$"
-    )
+    gpu_resource: str = Field(default="nvidia.com/gpu", pattern=r"^[a-z0-9.-]+/[A-Za-z0-9._-]+$")
     """What the cluster calls a GPU."""
     runtime_class: str | None = Field(default=None, pattern=_NAME)
     """Runtime class of Pods with GPUs; null = the cluster's default."""
     waiter: Path | None = None
     """The static program that starts operators in their order; null = ``gateway-waiter`` beside
     the gateway's interpreter or on ``PATH``."""
+    argo: ArgoSettings = ArgoSettings()
+    """What Argo Workflows is told besides."""

@@ -11,15 +11,19 @@ def note(definition: Definition, engine: str) -> str | None:
 
     ``engine`` is the executor's name.  None when there is nothing to say.
     """
-    if engine in ("argo", "kubernetes"):
-        return None
-    if definition.orchestrator == "Argo":
-        cause = "orchestrator Argo"
-    elif definition.orchestrator is None and definition.api_version in ARGO:
-        cause = f"api-version {definition.api_version}"
-    else:
+    cause = asks_for_argo(definition)
+    if cause is None or engine in ("argo", "kubernetes"):
         return None
     return f"the definition asks for Argo ({cause}); it runs on the {engine} executor"
+
+
+def asks_for_argo(definition: Definition) -> str | None:
+    """The key by which the definition asks for Argo: a Pod per operator; None = it does not."""
+    if definition.orchestrator == "Argo":
+        return "orchestrator Argo"
+    if definition.orchestrator is None and definition.api_version in ARGO:
+        return f"api-version {definition.api_version}"
+    return None
 
 
 def notes(definition: Definition, engine: str) -> tuple[str, ...]:

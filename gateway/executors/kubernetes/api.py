@@ -80,10 +80,10 @@ class Cluster:
         """Where everything of ours is."""
         return self._settings.namespace
 
-    def create(self, pod: Mapping[str, Any]) -> Object:
+    def create(self, body: Mapping[str, Any]) -> Object:
         """Make a Pod; :class:`ThereError` when there is one of its name."""
         with self._calling() as core:
-            return parsed(core.create_namespaced_pod(self.namespace, pod, **options(CALL_SECONDS)))
+            return parsed(core.create_namespaced_pod(self.namespace, body, **options(CALL_SECONDS)))
 
     def get(self, name: str) -> Object:
         """The Pod called ``name``; :class:`NotThereError` if there is none."""
@@ -183,7 +183,7 @@ class Cluster:
             finally:
                 answer.close()
 
-    def allowed(self, verb: str, resource: str, subresource: str = "") -> bool:
+    def allowed(self, verb: str, resource: str, subresource: str = "", group: str = "") -> bool:
         """True when the server would let us do ``verb`` to objects of the kind ``resource``."""
         review = {
             "apiVersion": "authorization.k8s.io/v1",
@@ -191,7 +191,7 @@ class Cluster:
             "spec": {
                 "resourceAttributes": {
                     "namespace": self.namespace, "verb": verb, "resource": resource,
-                    "subresource": subresource,
+                    "subresource": subresource, "group": group,
                 }
             },
         }  # fmt: skip

@@ -32,7 +32,7 @@ RIGHTS = (
     ("delete", "pods", ""), ("get", "pods", "log"), ("list", "events", ""), ("watch", "events", ""),
 )  # fmt: skip
 """All that the engine does on a cluster: verb, kind and part."""
-_INTERPRETER = "python"
+INTERPRETER = "python"
 """What images call the interpreter of the operators that ship."""
 
 
@@ -57,11 +57,11 @@ class KubernetesExecutor:
         self._cluster = Cluster(settings)
         folder = data_dir / FOLDER
         folder.mkdir(parents=True, exist_ok=True)
-        self._owner = _owner(folder)
+        self._owner = owner_of(folder)
         found = _waiter(settings)
         site = Site(
             settings=settings,
-            images=Images(images, interpreter=_INTERPRETER),
+            images=Images(images, interpreter=INTERPRETER),
             data_dir=data_dir,
             waiter=None if found is None else _copied(found, folder),
             host_volumes=tuple(host_volumes),
@@ -73,13 +73,12 @@ class KubernetesExecutor:
     @classmethod
     def of_settings(cls, settings: GatewaySettings, data_dir: Path) -> KubernetesExecutor:
         """The executor that ``gateway.yaml`` describes."""
-        limits = settings.jobs
         return cls(
             settings.kubernetes,
             data_dir,
             images=settings.images,
             host_volumes=settings.host_volumes,
-            deadline_seconds=math.ceil(limits.maximum_timeout_seconds + limits.grace_seconds) + 60,
+            deadline_seconds=deadline(settings),
         )
 
     @property
@@ -132,7 +131,7 @@ def check(settings: KubernetesSettings, cluster: Cluster | None = None) -> list[
     if _waiter(settings) is None:
         faults.append(f"there is no {WAITER}: make -C deploy/waiter install")
     try:
-        missing = [_right(*each) for each in RIGHTS if not cluster.allowed(*each)]
+        missing = [right(*each) for each in RIGHTS if not cluster.allowed(*each)]
         cluster.find(f"{names.MANAGED}={names.MANAGER}")
     except ClusterError as error:
         return [*faults, str(error)]
@@ -142,11 +141,17 @@ def check(settings: KubernetesSettings, cluster: Cluster | None = None) -> list[
     return faults
 
 
-def _right(verb: str, resource: str, part: str) -> str:
+def deadline(settings: GatewaySettings) -> int:
+    """Seconds after which the cluster ends what no gateway came back to: longer than any job."""
+    return math.ceil(settings.jobs.maximum_timeout_seconds + settings.jobs.grace_seconds) + 60
+
+
+def right(verb: str, resource: str, part: str = "") -> str:
+    """A right in words."""
     return f"{verb} {resource}{'/' + part if part else ''}"
 
 
-def _owner(folder: Path) -> str:
+def owner_of(folder: Path) -> str:
     """This data folder's own name among the gateways of a cluster; made once."""
     path = folder / "owner"
     if not path.exists():

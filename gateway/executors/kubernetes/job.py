@@ -148,11 +148,18 @@ class PodJob:
         try:
             self._take(self._engine.cluster.get(self._name))
         except NotThereError:
-            self._following.gone()
+            self._gone()
         except ClusterError as error:
             log.debug("a Pod cannot be looked at: %s", error)
 
     # --- what is special about one Pod ---------------------------------------------------------
+
+    KIND = "Pod"
+    """What is created, in the words of the cluster."""
+
+    def _gone(self) -> None:
+        """It is not there any more, and it was not us."""
+        self._following.gone()
 
     def _obstacle(self) -> tuple[Operator, OperatorEnd] | None:
         """The first operator that can never run here, and why."""
@@ -181,7 +188,7 @@ class PodJob:
             try:
                 return self._found() if self._run.resumed else self._created()
             except InvalidError as error:
-                reason = f"the cluster does not take its Pod: {error}"
+                reason = f"the cluster does not take its {self.KIND}: {error}"
                 self._following.fail(first, OperatorEnd(End.IMAGE_MISSING, reason))
                 return None
             except OSError as error:
@@ -200,7 +207,7 @@ class PodJob:
         try:
             return self._engine.cluster.get(self._name)
         except NotThereError:
-            self._following.gone()
+            self._gone()
             return None
 
     def _created(self) -> Object:

@@ -20,7 +20,8 @@ _NO_IMAGE = frozenset({"ErrImageNeverPull", "InvalidImageName"})
 _CANNOT_MAKE = frozenset(
     {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
 )
-_NOT_STARTED = frozenset({"StartError", "ContainerCannotRun"})
+NOT_STARTED = frozenset({"StartError", "ContainerCannotRun"})
+"""Reasons of containers that the node could not even start."""
 _DISRUPTED = "DisruptionTarget"
 
 
@@ -119,11 +120,15 @@ def _container(told: Object) -> Container:
     if "running" in state:
         return Container(told["name"], image, time_of(state["running"].get("startedAt")))
     waiting = state.get("waiting", {})
-    reason = waiting.get("reason", "")
+    return held_up(told["name"], image, waiting.get("reason", ""), waiting.get("message", ""))
+
+
+def held_up(name: str, image: str | None, reason: str, message: str) -> Container:
+    """A container that waits, and whether it waits in vain."""
     if reason not in _CANNOT_PULL | _NO_IMAGE | _CANNOT_MAKE:
-        return Container(told["name"], image)
-    hindrance = _sentence(reason, waiting.get("message", ""))
-    return Container(told["name"], image, hindrance=hindrance, hopeless=reason in _NO_IMAGE)
+        return Container(name, image)
+    hindrance = _sentence(reason, message)
+    return Container(name, image, hindrance=hindrance, hopeless=reason in _NO_IMAGE)
 
 
 def _ended(told: Object) -> Ended:
@@ -135,7 +140,7 @@ def _ended(told: Object) -> Ended:
     if exact is not None:
         began, ended = exact
         return Ended(code, reason, "", began or None, ended)
-    if reason in _NOT_STARTED:
+    if reason in NOT_STARTED:
         return Ended(code, reason, message, None, last, _sentence(reason, message))
     never = code == SKIPPED or not first
     return Ended(code, reason, message, None if never else first, last)

@@ -1,0 +1,1 @@
+"""The Argo engine: a job is one Workflow."""
