@@ -32,7 +32,7 @@ from gateway.pipelines.services import TRITON
 from gateway.services import triton
 from gateway.services.errors import ServiceLost
 from gateway.services.models import Models
-from gateway.services.records import Condition, Owner, Records, log_of
+from gateway.services.records import Claim, Condition, Owner, Records, log_of
 from gateway.services.running import Contact, Life, Runner, Running
 from gateway.services.spec import Spec, of_service, shared_folders
 from gateway.services.supervisor import Care, Supervisor, make_volumes
@@ -117,10 +117,14 @@ class Keeper:
             if operator.name not in run.kept and self.obstacle(operator) is None
             for spec in self._specs(operator)
         }
-        with self._lock:
-            self._holds[run.job_id, run.attempt] = tuple(found.values())
-            for spec in found.values():
-                self._supervisor(spec, run.definition.pull_secrets)
+        with contextlib.ExitStack() as undo:
+            # An attempt that does not begin is never released: what it held would stay for good.
+            undo.callback(self.release, run.job_id, run.attempt)
+            with self._lock:
+                self._holds[run.job_id, run.attempt] = tuple(found.values())
+                for spec in found.values():
+                    self._supervisor(spec, run.definition.pull_secrets)
+            undo.pop_all()
         self._count()
 
     def release(self, job_id: str, attempt: int) -> None:
@@ -205,34 +209,43 @@ class Keeper:
             if self._ending.is_set():
                 raise ServiceLost("the gateway stops")
             claim = self._records.claim(self._membership.owner(), spec)
-            volumes = self._places.data / "services" / claim.id
-            make_volumes(volumes, len(spec.service.volumes))
-            life = Life(
-                id=claim.id,
-                spec=spec,
-                devices=claim.devices,
-                common=self._places.common,
-                volumes=volumes,
-                log=LogFile(self._places.data / log_of(spec, claim.id)),
-                grace=self._grace,
-                pull_secrets=pull_secrets,
-            )
-            is_triton = spec.identity == TRITON
-            supervisor: Supervisor
-
-            def over(clean: bool) -> None:
-                self._over(supervisor, clean=clean)
-
-            care = Care(
-                self._runner,
-                self._records,
-                self._settings.start_seconds,
-                self._renew if is_triton else _nothing,
-                over,
-            )
-            supervisor = self._cared[spec.identity] = Supervisor(care, life)
-            supervisor.start()
+            with contextlib.ExitStack() as undo:
+                # Else it would count against the machine, and nothing would ever end it.
+                undo.callback(self._records.remove, claim.id)
+                supervisor = self._supervised(claim, spec, pull_secrets)
+                supervisor.start()
+                undo.pop_all()
+            self._cared[spec.identity] = supervisor
             return supervisor
+
+    def _supervised(self, claim: Claim, spec: Spec, pull_secrets: tuple[str, ...]) -> Supervisor:
+        """Whoever will care for what was claimed; not begun yet."""
+        volumes = self._places.data / "services" / claim.id
+        make_volumes(volumes, len(spec.service.volumes))
+        life = Life(
+            id=claim.id,
+            spec=spec,
+            devices=claim.devices,
+            common=self._places.common,
+            volumes=volumes,
+            log=LogFile(self._places.data / log_of(spec, claim.id)),
+            grace=self._grace,
+            pull_secrets=pull_secrets,
+        )
+        supervisor: Supervisor
+
+        def over(clean: bool) -> None:
+            self._over(supervisor, clean=clean)
+
+        care = Care(
+            self._runner,
+            self._records,
+            self._settings.start_seconds,
+            self._renew if spec.identity == TRITON else _nothing,
+            over,
+        )
+        supervisor = Supervisor(care, life)
+        return supervisor
 
     def _ready(self, spec: Spec, run: JobRun, stop: StopFlag) -> Supervisor:
         """The service, once it is ready."""

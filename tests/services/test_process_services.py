@@ -223,6 +223,19 @@ def test_an_idle_service_ends_and_its_processes_are_gone(world: Make) -> None:
     assert processes(life) == []
 
 
+def test_a_start_that_fails_keeps_neither_a_record_nor_a_hold(world: Make) -> None:
+    here = world(**{"idle-seconds": 0.2})
+    asking = operator("ask", ASK, "COUNTER", services=[counter()])
+    # As on a full disk: the folder that the service would share cannot be made.
+    (here.root / "services").touch()
+    with pytest.raises(OSError, match="services"):
+        here.run(asking)
+    assert here.records() == []
+    (here.root / "services").unlink()
+    assert here.run(asking).wait()["ask"].end is End.COMPLETED
+    here.wait(lambda: not here.records(), 20)
+
+
 def test_a_service_is_kept_while_a_job_needs_it(world: Make) -> None:
     here = world(**{"idle-seconds": 0})
     waiting = "import time; time.sleep(2.5); open('/output/x', 'w').close()"
