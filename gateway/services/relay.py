@@ -49,15 +49,24 @@ class Door:
         self._listener.settimeout(None)
         while not self._closing.is_set():
             self._places.acquire()
-            try:
-                caller, _ = self._listener.accept()
-            except OSError:
+            caller = self._next()
+            if caller is None:
                 return
             service = self._connect()
             if service is None:
                 caller.close()
                 return
             self._join(caller, service)
+
+    def _next(self) -> socket.socket | None:
+        """The next caller; None when the door closes."""
+        while not self._closing.is_set():
+            try:
+                return self._listener.accept()[0]
+            except OSError:
+                # Closed, or the gateway is short of descriptors for a moment: callers wait.
+                self._closing.wait(_AGAIN_SECONDS)
+        return None
 
     def _connect(self) -> socket.socket | None:
         """A connection to the service, as soon as it takes one; None when the door closes."""
