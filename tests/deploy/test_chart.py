@@ -199,9 +199,27 @@ def test_the_executors_rights_are_those_written_down(helm: Helm) -> None:
     assert rendered(helm)["Role", "g-gateway"]["rules"] == pods
     with_argo = rendered(helm, {"executor": "argo"})["Role", "g-gateway"]["rules"]
     assert with_argo[: len(pods)] == pods
-    assert with_argo[len(pods) :] == argo or not argo
+    assert with_argo[len(pods) :] == argo
     (policy,) = written("network-policy.yaml")
     assert rendered(helm)["NetworkPolicy", "g-gateway-operators"]["spec"] == policy["spec"]
+
+
+def test_argo_s_own_containers_are_somebody_else(helm: Helm) -> None:
+    found = rendered(helm, {"executor": "argo", "config": {"kubernetes": {"argo": {
+        "instance-id": "west"}}}})  # fmt: skip
+    name = "g-gateway-argo"
+    (role,) = [each for each in written("argo.yaml") if each["kind"] == "Role"]
+    assert found["Role", name]["rules"] == role["rules"]
+    assert found["RoleBinding", name]["subjects"] == [
+        {"kind": "ServiceAccount", "name": name, "namespace": "imaging"}
+    ]
+    (secret,) = [each for each in written("argo.yaml") if each["kind"] == "Secret"]
+    assert secret["metadata"]["name"] == "gateway-argo.service-account-token"
+    own = found["Secret", f"{name}.service-account-token"]
+    assert own["metadata"]["annotations"] == {"kubernetes.io/service-account.name": name}
+    told = yaml.safe_load(found["ConfigMap", "g-gateway"]["data"]["gateway.yaml"])
+    assert told["kubernetes"]["argo"] == {"service-account": name, "instance-id": "west"}
+    assert ("Role", name) not in rendered(helm)
 
 
 @pytest.fixture(scope="module")

@@ -344,6 +344,7 @@ def test_a_dag_runs_on_a_kubelet_as_the_templates_say(run: Any, argo: Controller
     assert "Read-only file system" in job.log("second")
     assert all(str(image).startswith("sha256:") for image in report.images.values())
     assert report.started["first"] <= report.stopped["first"] <= report.started["second"]
+    assert any("Scheduled" in notice for notice in report.notices), "Pods' news are the job's"
 
 
 def test_a_cluster_is_asked_which_engine_runs_it(

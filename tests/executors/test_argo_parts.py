@@ -13,14 +13,17 @@ import pytest
 from gateway.config.kubernetes import KubernetesSettings
 from gateway.config.settings import ImageSettings
 from gateway.executors.argo import status
+from gateway.executors.argo.choice import ClusterExecutor
+from gateway.executors.argo.executor import ArgoExecutor
 from gateway.executors.argo.workflow import Form, ambiguous, plain, workflow
 from gateway.executors.images import Images
 from gateway.executors.kubernetes.containers import Site
-from gateway.jobs.executor import JobRun
+from gateway.executors.kubernetes.executor import KubernetesExecutor
+from gateway.jobs.executor import JobRun, Stop
 from gateway.pipelines.model import Definition
 from gateway.pipelines.parse import parse
 from tests.support.argo import RECORDED, recorded
-from tests.support.kube import step
+from tests.support.kube import step, until
 
 JOB = "0123456789abcdef0123456789abcdef"
 NAME = f"gateway-{JOB}-2"
@@ -318,3 +321,23 @@ def test_nodes_that_are_packed_are_read_and_bombs_are_not() -> None:
     assert again.facts.containers.keys() == {"op-0-first", "op-1-second"}
     assert read(packed(b'{"a": "' + b" " * (64 << 20) + b'"}')).facts.containers == {}
     assert read(told | {"nodes": {}, "compressedNodes": "!"}).facts.containers == {}
+
+
+def test_a_job_whose_cluster_never_answers_can_be_stopped(start: Any, tmp_path: Path) -> None:
+    way = tmp_path / "kubeconfig"
+    user = {"name": "u", "user": {"token": "t"}}
+    nowhere = {"name": "c", "cluster": {"server": "http://127.0.0.1:9"}}
+    context = {"name": "x", "context": {"cluster": "c", "user": "u"}}
+    way.write_text(json.dumps({
+        "apiVersion": "v1", "kind": "Config", "clusters": [nowhere], "users": [user],
+        "contexts": [context], "current-context": "x",
+    }))  # fmt: skip
+    settings = KubernetesSettings(**{"kubeconfig": way, "host-path": str(tmp_path)})
+    both = ClusterExecutor(KubernetesExecutor(settings, tmp_path), ArgoExecutor(settings, tmp_path))
+    job = start(TWO, executor=both, version="0.3.0")
+    until(lambda: job.report.notices)
+    assert "does not answer" in job.report.notices[0]
+    assert not job.handle.done()
+    job.handle.stop(Stop.CANCEL)
+    assert job.wait(20).ends == {}
+    both.close()

@@ -38,6 +38,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{ .Values.persistence.existingClaim | default (include "gateway.name" .) }}
 {{- end -}}
 
+{{/* Who the containers are that Argo adds to Pods. */}}
+{{- define "gateway.argoAccount" -}}
+{{ include "gateway.name" . }}-argo
+{{- end -}}
+
 {{- define "gateway.onCluster" -}}
 {{- if has .Values.executor (list "kubernetes" "argo") -}}yes{{- end -}}
 {{- end -}}
@@ -60,6 +65,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- $_ := set $kubernetes "host-path" .Values.persistence.hostPath -}}
 {{- else -}}
 {{- $_ := set $kubernetes "claim" (include "gateway.claim" .) -}}
+{{- end -}}
+{{- if eq .Values.executor "argo" -}}
+{{- $_ := set $kubernetes "argo" (dict "service-account" (include "gateway.argoAccount" .)) -}}
 {{- end -}}
 {{- $_ := set $own "kubernetes" $kubernetes -}}
 {{- end -}}
