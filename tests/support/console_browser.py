@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response, sync_playwright
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from tests.support.programs import program
 
@@ -56,7 +57,11 @@ class Screen:
 
     def settled(self) -> Page:
         """Wait until the page has a head and nothing says that it is loading."""
-        self.page.locator("h1").first.wait_for()
+        try:
+            self.page.locator("h1").first.wait_for()
+        except PlaywrightTimeout:
+            shown = self.page.locator("body").inner_text()
+            raise AssertionError(f"no page: {shown!r} {self.failures} {self.complaints}") from None
         self.page.wait_for_function("() => !document.querySelector('.loading')")
         return self.page
 
