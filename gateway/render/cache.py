@@ -73,13 +73,14 @@ class Cache:
         Raises :class:`NotReady` after ``wait`` seconds, :class:`Unreadable` for no volume.
         """
         folder = self._folder(dataset, volume)
-        found = _manifest(folder)
-        if found is None:
+        deadline = time.monotonic() + wait
+        while (found := _manifest(folder)) is None:
             making = self._begin(dataset, volume, folder)
-            making.ready.wait(wait)
-            found = _manifest(folder)
-            if found is None:
+            left = deadline - time.monotonic()
+            if making.failure is not None or left <= 0:
                 raise _why(making)
+            # One that was lost as it was made ends first, then it is made again.
+            (making.done if making.ready.is_set() else making.ready).wait(left)
         return found
 
     def level(self, dataset: Dataset, volume: Source, name: str, wait: float) -> Path:

@@ -14,6 +14,7 @@ from nibabel.filebasedimages import ImageFileError
 from gateway.operators.sdk import InputRefusedError
 from gateway.render.making.colours import palette
 from gateway.render.making.grid import RAS_OF_LPS, Grid, Segment
+from gateway.render.making.metaimage import plain_header
 
 _SPATIAL = 3
 _MOST_LABEL = 255
@@ -35,21 +36,20 @@ def read_nifti(folder: Path, most_bytes: int) -> Grid:
 
 
 def read_metaimage(folder: Path, most_bytes: int) -> Grid:
-    """The MetaImage in ``folder`` (its header and the file of its voxels).
+    """The MetaImage in ``folder``: its header and, beside it, the file of its voxels.
 
-    The caller has made sure that the header names a file of the same folder.  Raises
-    InputRefusedError.
+    Its header is written anew before it is read, because it could name any file of this machine.
+    Raises InputRefusedError.
     """
-    headers = [path for path in sorted(folder.iterdir()) if path.suffix in {".mhd", ".mha"}]
     reader = sitk.ImageFileReader()
     try:
-        reader.SetFileName(str(headers[0]))
+        reader.SetFileName(str(plain_header(folder)))
         reader.ReadImageInformation()
         if reader.GetDimension() != _SPATIAL or reader.GetNumberOfComponents() != 1:
             raise InputRefusedError("NO_VOLUME", "not one value at each place of a volume")
         _check(reader.GetSize(), most_bytes)
         image = reader.Execute()
-    except (RuntimeError, IndexError) as error:
+    except RuntimeError as error:
         raise InputRefusedError("UNREADABLE", "no MetaImage") from error
     affine = np.eye(4)
     direction = np.asarray(image.GetDirection()).reshape(3, 3)
