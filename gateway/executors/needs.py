@@ -23,11 +23,19 @@ def obstacle(
     end = _unserved(engine, operator) if services is None else services.obstacle(operator)
     if end is not None:
         return end
-    volume = operator.host_volume
-    if volume is not None and not _allowed(volume, host_volumes):
-        reason = f"`host-volumes` of gateway.yaml does not allow the folder {volume}"
-        return OperatorEnd(End.IMAGE_MISSING, reason)
-    return None
+    why = forbidden(operator.host_volume, host_volumes)
+    return None if why is None else OperatorEnd(End.IMAGE_MISSING, why)
+
+
+def forbidden(volume: str | None, host_volumes: Sequence[str]) -> str | None:
+    """Why a program may not see the folder ``volume`` of this machine; None = it may.
+
+    Asked at each start: a job's values may name another folder than the one that was checked when
+    the pipeline was registered, the settings may have changed, and links may lead elsewhere.
+    """
+    if volume is None or _allowed(volume, host_volumes):
+        return None
+    return f"`host-volumes` of gateway.yaml does not allow the folder {volume}"
 
 
 def _unserved(engine: str, operator: Operator) -> OperatorEnd | None:

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from gateway.executors import access, gpus
+from gateway.executors import access, gpus, needs
 from gateway.executors.container.api import Api, EngineError, NotThereError, RefusedError
 from gateway.executors.container.images import ImageMissingError, StoppedError
 from gateway.executors.container.operator import PATH, ContainerEngine
@@ -55,7 +55,10 @@ class ContainerRunner:
         """IP and MAC by life: where operators that run look for it after it died."""
 
     def obstacle(self, spec: Spec) -> str | None:
-        """Why it can never run here: the engine's networks are out of reach."""
+        """Why it can never run here: a folder it may not see, or networks out of reach."""
+        why = needs.forbidden(spec.service.host_volume, self._engine.host_volumes)
+        if why is not None:
+            return why
         try:
             facts = self._engine.api.facts()
         except EngineError:

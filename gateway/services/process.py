@@ -15,7 +15,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from gateway.executors import gpus, interpreter, procfs
+from gateway.executors import gpus, interpreter, needs, procfs
 from gateway.executors.environment import base
 from gateway.executors.images import Program
 from gateway.executors.launch import Guard, launch
@@ -49,7 +49,10 @@ class ProcessRunner:
         self._engine = engine
 
     def obstacle(self, spec: Spec) -> str | None:
-        """Why it can never run here: its image is not known."""
+        """Why it can never run here: a folder it may not see, or an image that is not known."""
+        why = needs.forbidden(spec.service.host_volume, self._engine.host_volumes)
+        if why is not None:
+            return why
         if self._program(spec, {}) is None:
             known = ", ".join(self._engine.images.names)
             return f"no command is known for the image {spec.image}; `images` knows: {known}"
