@@ -33,14 +33,14 @@ def aborted(parrot: Parrot) -> tuple[int, int]:
 
 
 def ended(station: Station, part: str) -> None:
-    end = time.monotonic() + 5
-    while station.records()[0].state == "OPEN":
+    end = time.monotonic() + 30
+    # The thread ends a moment after it has written the record.
+    while station.records()[0].state == "OPEN" or station.scp.active:
         assert time.monotonic() < end, "the association stays open"
         time.sleep(0.01)
     (record,) = station.records()
     assert record.state == "ABORTED"
     assert part in record.reason
-    assert station.scp.active == 0
 
 
 def refuses_in_the_end(parrot: Parrot, pieces: Iterable[bytes], pause: float) -> bool:
@@ -244,7 +244,7 @@ def test_damaged_streams_end_and_leave_nothing(stations: Callable[..., Station])
         if number % 3:
             parrot.sock.shutdown(socket.SHUT_WR)
         parrot.close()
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while station.scp._threads and time.monotonic() < end:
         time.sleep(0.02)
     assert not station.scp._threads
