@@ -28,6 +28,8 @@ from tests.support.site import Site, deriving, operator, pipeline
 
 SCRIPT = "<img src=x onerror=alert(1)>"
 """What must be shown as text wherever it stands."""
+MARKED_ID = "<b>ODD-1</b>"
+"""The same as a patient ID, which lists show."""
 
 _FAIL = f"""
 import pathlib, sys
@@ -154,10 +156,8 @@ def _fill(site: Site, pacs: CountingPacs, folder: Path, slices: int, matrix: int
     series = write_series(folder / "lung", Options(slices=slices, matrix=matrix, identity=identity))
     site.send(series.files, called="LUNG_CT")
     first = series.files[0]
-    odd = dict.fromkeys(
-        ("PatientName", "PatientID", "SeriesDescription", "StudyDescription"), SCRIPT
-    )
-    site.send(_copies(first, folder / "odd", 3, **odd), "ODD")
+    odd = dict.fromkeys(("PatientName", "SeriesDescription", "StudyDescription"), SCRIPT)
+    site.send(_copies(first, folder / "odd", 3, PatientID=MARKED_ID, **odd), "ODD")
     site.send(_copies(first, folder / "slow", 2, PatientID="SLOW-1"), "SLOW")
     site.send(_copies(first, folder / "away", 2, PatientID="AWAY-1"), "AWAY")
     site.send(_copies(first, folder / "nobody", 2, PatientID="NOBODY-1"), "NOBODY")
