@@ -18,6 +18,7 @@ import SimpleITK
 
 from gateway.operators.base_inference import Application
 from gateway.operators.sdk import run
+from tests.support.inference import PRE, SEED_MODEL, seed_config
 from tests.support.triton import Triton
 
 pytestmark = pytest.mark.peers
@@ -26,68 +27,6 @@ AFFINE = np.array(
     [[-0.9, 0.1, 0.0, 40.0], [0.1, 0.9, 0.0, -30.0], [0.0, 0.0, 2.5, 15.0], [0, 0, 0, 1.0]]
 )
 SHAPE = (52, 44, 18)
-PRE: list[dict[str, Any]] = [
-    {"name": "LoadNifti", "args": {"fields": "image", "as_closest_canonical": "false"}},
-    {"name": "ConvertToChannelsFirst", "args": {"fields": ["image"]}},
-    {
-        "name": "ScaleByResolution",
-        "args": {"fields": ["image"], "target_resolution": [1.0, 1.0, 1.0]},
-    },
-    {
-        "name": "ScaleIntensityRange",
-        "args": {
-            "fields": "image", "a_min": -21, "a_max": 189, "b_min": 0.0, "b_max": 1.0, "clip": True,
-        },
-    },
-]  # fmt: skip
-POST: list[dict[str, Any]] = [
-    {"name": "ArgmaxAcrossChannels", "args": {"fields": "model"}},
-    {"name": "FetchExtraDims", "args": {"fields": ["model"]}},
-    {
-        "name": "RestoreOriginalShape",
-        "args": {"field": "model", "src_field": "image", "is_label": True},
-    },
-    {
-        "name": "CopyProperties",
-        "args": {
-            "fields": ["model"],
-            "from_field": "image",
-            "properties": ["affine", "original_affine", "as_canonical"],
-        },
-    },
-]
-
-
-def seed_config(triton: Triton) -> dict[str, Any]:
-    """What the seed shows, with the address of this server."""
-    return {
-        "batch_size": 1,
-        "pre_transforms": PRE,
-        "post_transforms": POST,
-        "inferer": {
-            "name": "TRTISScanWindowInferer",
-            "args": {
-                "model_name": "segmentation_liver_v1",
-                "ip": "127.0.0.1",
-                "port": triton.http_port,
-                "protocol": "HTTP",
-            },
-        },
-        "model_loader": {
-            "name": "TRTISModelLoader",
-            "args": {"model_spec_file_name": "{PBTXT_PATH}"},
-        },
-    }
-
-
-SEED_MODEL = {
-    "model_name": "segmentation_liver_v1",
-    "input_node_names": ["cond/Merge"],
-    "output_node_names": ["NV_OUTPUT_LABEL"],
-    "data_format": "channels_first",
-    "output_channel_dict": {"NV_OUTPUT_LABEL": 3},
-    "network_input_size": [24, 24, 24],
-}
 
 
 def organs(shape: tuple[int, int, int] = SHAPE) -> tuple[np.ndarray, np.ndarray]:
@@ -147,7 +86,7 @@ def test_the_seeds_configuration_labels_both_organs_on_the_files_own_grid(
 ) -> None:
     hu, labels = organs()
     put_nifti(trial, hu)
-    code, log = trial.run(seed_config(triton), SEED_MODEL)
+    code, log = trial.run(seed_config(triton.http_port), SEED_MODEL)
     assert code == 0, log
     found = trial.result()
     assert found.shape == SHAPE
@@ -171,7 +110,7 @@ def test_metaimage_comes_back_as_metaimage_and_grpc_wins_over_the_file(
     image.SetOrigin([-12.0, 7.5, 30.0])
     image.SetDirection([0.0, 1.0, 0.0, -1.0, 0.0, 0.0, 0.0, 0.0, 1.0])
     SimpleITK.WriteImage(image, str(trial.input / "ct.mhd"))
-    config = seed_config(triton)
+    config = seed_config(triton.http_port)
     config["inferer"]["args"]["port"] = 9
     code, log = trial.run(config, SEED_MODEL, {"NVIDIA_TRITON_GRPCURI": triton.grpc})
     assert code == 0, log
@@ -238,7 +177,7 @@ def test_what_is_wrong_with_a_model_is_named(
 
 def test_a_spec_file_must_agree_with_the_server(trial: Trial, triton: Triton) -> None:
     put_nifti(trial, organs()[0])
-    config = seed_config(triton)
+    config = seed_config(triton.http_port)
     config["model_loader"]["args"]["model_spec_file_name"] = "{SPEC}/config.pbtxt"
     spec = trial.config / "config.pbtxt"
     text = """name: "segmentation_liver_v1" max_batch_size: 4
@@ -255,7 +194,7 @@ def test_a_spec_file_must_agree_with_the_server(trial: Trial, triton: Triton) ->
 
 def test_a_server_that_is_not_there_is_named(trial: Trial, triton: Triton) -> None:
     put_nifti(trial, organs()[0])
-    config = seed_config(triton)
+    config = seed_config(triton.http_port)
     config["inferer"]["args"] |= {"port": 9, "ready_seconds": 0.5}
     code, log = trial.run(config, SEED_MODEL)
     assert code == 1
@@ -276,7 +215,7 @@ def test_the_readers_volume_is_taken_and_named(
         [*reader, "--input", str(source), "--output", str(trial.input)],
         check=True, capture_output=True, timeout=60,
     )  # fmt: skip
-    config = seed_config(triton)
+    config = seed_config(triton.http_port)
     config["pre_transforms"] = [*PRE[:2], {"name": "Orientationd", "args": {
         "keys": "image", "axcodes": "RAS"}}, PRE[3]]  # fmt: skip
     config["writers"] = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 from tests.support.triton import python_model
 
@@ -84,3 +85,68 @@ def make_repository(folder: Path) -> Path:
         ), _BROKEN,
     )  # fmt: skip
     return folder
+
+
+PRE: list[dict[str, Any]] = [
+    {"name": "LoadNifti", "args": {"fields": "image", "as_closest_canonical": "false"}},
+    {"name": "ConvertToChannelsFirst", "args": {"fields": ["image"]}},
+    {
+        "name": "ScaleByResolution",
+        "args": {"fields": ["image"], "target_resolution": [1.0, 1.0, 1.0]},
+    },
+    {
+        "name": "ScaleIntensityRange",
+        "args": {
+            "fields": "image", "a_min": -21, "a_max": 189, "b_min": 0.0, "b_max": 1.0, "clip": True,
+        },
+    },
+]  # fmt: skip
+POST: list[dict[str, Any]] = [
+    {"name": "ArgmaxAcrossChannels", "args": {"fields": "model"}},
+    {"name": "FetchExtraDims", "args": {"fields": ["model"]}},
+    {
+        "name": "RestoreOriginalShape",
+        "args": {"field": "model", "src_field": "image", "is_label": True},
+    },
+    {
+        "name": "CopyProperties",
+        "args": {
+            "fields": ["model"],
+            "from_field": "image",
+            "properties": ["affine", "original_affine", "as_canonical"],
+        },
+    },
+]
+
+
+def seed_config(http_port: int) -> dict[str, Any]:
+    """What the seed shows, with the port of a server of this machine."""
+    return {
+        "batch_size": 1,
+        "pre_transforms": PRE,
+        "post_transforms": POST,
+        "inferer": {
+            "name": "TRTISScanWindowInferer",
+            "args": {
+                "model_name": "segmentation_liver_v1",
+                "ip": "127.0.0.1",
+                "port": http_port,
+                "protocol": "HTTP",
+            },
+        },
+        "model_loader": {
+            "name": "TRTISModelLoader",
+            "args": {"model_spec_file_name": "{PBTXT_PATH}"},
+        },
+    }
+
+
+SEED_MODEL = {
+    "model_name": "segmentation_liver_v1",
+    "input_node_names": ["cond/Merge"],
+    "output_node_names": ["NV_OUTPUT_LABEL"],
+    "data_format": "channels_first",
+    "output_channel_dict": {"NV_OUTPUT_LABEL": 3},
+    "network_input_size": [24, 24, 24],
+}
+"""Its ``model_config.json``, for the windows of the model of :func:`make_repository`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,13 @@ from tests.support.reference import ROOT
 
 OPERATORS = (
     "dicom-reader", "roi-generator", "organ-segmentation", "dicom-writer", "register-results",
-    "denovo-assembly",
+    "denovo-assembly", "chest-xray", "base-inference", "lung-density",
 )  # fmt: skip
 TOOLS = ("minimap2", "miniasm", "racon")
 PACKAGES = (
     "numpy", "numpy.libs", "scipy", "scipy.libs", "nibabel", "highdicom", "PIL", "pillow.libs",
-    "packaging", "importlib_resources",
+    "packaging", "importlib_resources", "tritonclient", "grpc", "google", "ml_dtypes",
+    "rapidjson*.so",
 )  # fmt: skip
 BASE = "operators:1"
 BASE_FILE = "deploy/operators/assembly-base.Containerfile"
@@ -36,13 +37,17 @@ def make_operator_images(podman: Podman) -> None:
     """
     changes = python_changes()
     packages = changes[0].partition("=")[2]
-    base = podman.image(BASE, dict(operator_files(packages)), *changes, "ENV HOME=/tmp")
-    _build(podman, (ROOT / BASE_FILE).read_text(), "localhost/gateway/assembly-base", BASE=base)
+    base = podman.image(
+        BASE, dict(operator_files(packages, "SimpleITK")), *changes, "ENV HOME=/tmp"
+    )
+    build(podman, (ROOT / BASE_FILE).read_text(), "localhost/gateway/assembly-base", BASE=base)
     for name in OPERATORS:
         module = f"gateway.operators.{name.replace('-', '_')}"
         under = "localhost/gateway/assembly-base" if name == "denovo-assembly" else base
         entry = json.dumps(["python", "-m", module])
-        _build(podman, f"FROM {under}\nENTRYPOINT {entry}\n", f"localhost/gateway/{name}")
+        build(
+            podman, f"FROM {under}\nWORKDIR /app\nENTRYPOINT {entry}\n", f"localhost/gateway/{name}"
+        )
 
 
 def operator_files(packages: str, *more: str) -> Iterator[tuple[str, Any]]:
@@ -50,11 +55,11 @@ def operator_files(packages: str, *more: str) -> Iterator[tuple[str, Any]]:
 
     ``packages`` is their folder in the image.
     """
-    wanted = (*PACKAGES, *more)
     yield from python().items()
     site = Path(np.__file__).parents[1]
-    for name in wanted:
-        yield f"{packages}/{name}", site / name
+    wanted = [path for name in (*PACKAGES, *more) for path in site.glob(name)]
+    for path in wanted:
+        yield f"{packages}/{path.name}", path
     for told in site.glob("*.dist-info"):
         if told.name.split("-")[0].lower() in {"highdicom", "nibabel", "numpy"}:
             yield f"{packages}/{told.name}", told
@@ -62,12 +67,13 @@ def operator_files(packages: str, *more: str) -> Iterator[tuple[str, Any]]:
     yield f"{packages}/gateway/operators", ROOT / "gateway" / "operators"
     tools = {f"/bin/{tool}": Path(program(tool)).resolve() for tool in TOOLS}
     yield from tools.items()
-    modules = [path for name in wanted for path in (site / name).rglob("*.so*")]
-    for library in _libraries([*tools.values(), *modules], besides=site):
+    modules = [path for each in wanted for path in each.rglob("*.so*")]
+    alone = [path for path in wanted if path.is_file()]
+    for library in libraries([*tools.values(), *modules, *alone], besides=site):
         yield library, Path(library).resolve()
 
 
-def _libraries(paths: Sequence[Path], besides: Path) -> list[str]:
+def libraries(paths: Sequence[Path], besides: Path) -> list[str]:
     """What programs and modules are linked with, outside the packages themselves."""
     command = ["ldd", *map(str, paths)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -75,9 +81,15 @@ def _libraries(paths: Sequence[Path], besides: Path) -> list[str]:
     return sorted(w for w in found if not Path(w).resolve().is_relative_to(besides.resolve()))
 
 
-def _build(podman: Podman, containerfile: str, tag: str, **arguments: str) -> None:
-    """Build an image without a context of files."""
-    context = archive({"Containerfile": containerfile})
+def build(
+    podman: Podman,
+    containerfile: str,
+    tag: str,
+    files: Mapping[str, str] | None = None,
+    **arguments: str,
+) -> None:
+    """Build ``<tag>:latest``; ``files`` are the context, path to text."""
+    context = archive({"Containerfile": containerfile, **(files or {})})
     lines = podman.api.build(
         fileobj=io.BytesIO(context),
         custom_context=True,
