@@ -229,7 +229,7 @@ class PipelineShape(Settings):
     operators: Annotated[list[OperatorShape], Field(min_length=1, max_length=MAX_OPERATORS)]
     """Steps, in any order."""
     orchestrator: Literal["Argo", "Clara"] | None = None
-    """Engine that Clara would use."""
+    """On a cluster ``Argo`` = a Pod per operator; null = what the api-version meant."""
     pull_secrets: Annotated[list[Text], Field(max_length=16)] = Field(default_factory=list)
     """Secrets that open the registries."""
     parameters: Parameters = Field(default_factory=dict)
