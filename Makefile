@@ -28,7 +28,7 @@ test: setup-test ## Every test, real peers included (15 minutes at most)
 
 # What stands in records, and what starts a gateway: the rest never sees a database.
 POSTGRESQL_TESTS = app cli database delivery dicom e2e events executors jobs operators payloads \
-	pipelines platform results routing web
+	pipelines platform render results routing web
 
 test-postgresql: setup-test ## The same tests on PostgreSQL instead of SQLite
 	@GATEWAY_TEST_DATABASE=postgresql GATEWAY_REQUIRE_PEERS=$${GATEWAY_REQUIRE_PEERS:-1} \
