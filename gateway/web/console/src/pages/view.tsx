@@ -6,6 +6,7 @@ import { useResource } from "../api/queries";
 import { useT } from "../i18n";
 import type { PageProps } from "../shell/pages";
 import { Card, Empty, Head, Loaded, Trouble } from "../ui/parts";
+import { readVolume } from "../view/load";
 import { Segments } from "../view/segments";
 import { Stage } from "../view/stage";
 import { Acts, ImageChoice, Planes, Progress, Reading, Windows } from "../view/tools";
@@ -76,8 +77,12 @@ function Viewer({ dataset, images, first }: Viewing) {
   const chosen = useRef<[number, number] | null>(null);
 
   useEffect(() => {
-    if (scene === null) return;
     const stop = new AbortController();
+    if (scene === null) {
+      // The gateway makes the volume while the browser makes its programs.
+      readVolume(dataset.id, image.id, stop.signal).catch(() => {});
+      return () => stop.abort();
+    }
     chosen.current = null;
     setPreset(null);
     setTrouble(null);
