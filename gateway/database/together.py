@@ -54,6 +54,11 @@ class Together:
         except Exception as error:  # noqa: BLE001 - handed to the callers, who raise it
             for turn in batch or [mine]:
                 turn.failed(error)
+        finally:
+            self._hand_on(batch)
+
+    def _hand_on(self, batch: list[_Turn[Any]]) -> None:
+        """Wake who was carried along, and the next leader; whatever ended this one."""
         with self._lock:
             if not batch:
                 # No transaction could begin: the leader is the first who waits, and gives up.
@@ -62,6 +67,8 @@ class Together:
             if self._led:
                 self._waiting[0].lead()
         for turn in batch:
+            if not turn.over:
+                turn.failed(RuntimeError("the thread that led the transaction was ended"))
             turn.tell()
 
     def _carry_out(self, batch: list[_Turn[Any]]) -> None:
