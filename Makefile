@@ -5,6 +5,9 @@ PYTHON_BIN := .venv/bin/python
 PYTEST := $(PYTHON_BIN) -m pytest
 # Most tests wait for other programs: more workers than cores.  WORKERS=0 runs them in one process.
 WORKERS ?= 3
+# File by file in the order of collection: the default begins with those of many short tests and
+# ends with one worker in the longest file.
+SPREAD := --dist loadfile --no-loadscope-reorder
 
 .PHONY: help demo test test-postgresql check docs prove bench lock format clean setup setup-test console
 
@@ -24,7 +27,7 @@ demo: setup ## A CT study goes in, SEG, SR and SC arrive in a PACS
 	@.venv/bin/gateway demo
 
 test: setup-test ## Every test, real peers included (15 minutes at most)
-	@GATEWAY_REQUIRE_PEERS=$${GATEWAY_REQUIRE_PEERS:-1} $(PYTEST) -q -m "not prove" -n $(WORKERS) --dist loadfile
+	@GATEWAY_REQUIRE_PEERS=$${GATEWAY_REQUIRE_PEERS:-1} $(PYTEST) -q -m "not prove" -n $(WORKERS) $(SPREAD)
 
 # What stands in records, and what starts a gateway: the rest never sees a database.
 POSTGRESQL_TESTS = app cli database delivery dicom e2e events executors jobs operators payloads \
@@ -32,7 +35,7 @@ POSTGRESQL_TESTS = app cli database delivery dicom e2e events executors jobs ope
 
 test-postgresql: setup-test ## The same tests on PostgreSQL instead of SQLite
 	@GATEWAY_TEST_DATABASE=postgresql GATEWAY_REQUIRE_PEERS=$${GATEWAY_REQUIRE_PEERS:-1} \
-	  $(PYTEST) -q -m "not prove" -n $(WORKERS) --dist loadfile $(POSTGRESQL_TESTS:%=tests/%)
+	  $(PYTEST) -q -m "not prove" -n $(WORKERS) $(SPREAD) $(POSTGRESQL_TESTS:%=tests/%)
 
 check: setup-test ## ruff, formatting, mypy (strict), import-linter
 	@.venv/bin/ruff check

@@ -18,7 +18,6 @@ from sqlalchemy.engine import Connection
 
 from gateway import __version__
 from gateway.config.applications import AeConfig, Destination
-from gateway.config.document import ConfigError, Fault
 from gateway.config.live import LiveAeConfig
 from gateway.config.settings import GatewaySettings
 from gateway.database.engine import Database, sqlite_url
@@ -31,19 +30,21 @@ from gateway.dicom.limits import RequestorTimeouts
 from gateway.dicom.peer import Peer
 from gateway.dicom.receivers import Receivers, how_many
 from gateway.dicom.scu import echo
+from gateway.engine import (
+    capacity_of,
+    engine_of,
+    job_creation_of,
+    keeper_of,
+    refuse_unreachable_data,
+)
 from gateway.errors import Refused
 from gateway.events.lease import Lease
 from gateway.events.mqtt import Publisher, discard_waiting
 from gateway.events.record import Kind, record
 from gateway.events.wake import Topic, Wakeups
-from gateway.executors.container.executor import ContainerExecutor
-from gateway.executors.gpus import Gpu
-from gateway.executors.process import ProcessExecutor
 from gateway.jobs import creation
 from gateway.jobs.creation import JobCreation
 from gateway.jobs.decision import Rules
-from gateway.jobs.executor import Executor
-from gateway.jobs.ledger import Capacity
 from gateway.jobs.logs import Logs
 from gateway.jobs.payload_files import PayloadFiles
 from gateway.jobs.rerun import rerun
@@ -76,10 +77,7 @@ from gateway.routing.attributes import extract
 from gateway.routing.checks import check_rule
 from gateway.routing.engine import Engine
 from gateway.routing.router import Router, reroute
-from gateway.services.engines import KEEPS_SERVICES, Served, runner_of
-from gateway.services.keeper import Keeper, Membership, Places
-from gateway.services.records import Owner, Records
-from gateway.services.triton import requests_of
+from gateway.services.records import Records
 from gateway.web.application import create_app
 from gateway.web.server import HttpServer
 from gateway.web.services import Actions, Services
@@ -87,7 +85,6 @@ from gateway.web.services import Actions, Services
 log = logging.getLogger(__name__)
 
 ROLES = ("scp", "scheduler", "api", "delivery")
-_CLUSTERS = ("kubernetes", "argo")
 ECHO_SECONDS = 5.0
 """Longest wait for each step of a C-ECHO that somebody asked for."""
 ENDPOINTS = "endpoints.json"
@@ -103,7 +100,7 @@ class Gateway:
         Raises :class:`ConfigError` for bad files, :class:`~gateway.errors.Refused` when another
         process has one of the roles on this data-dir.
         """
-        _refuse_unreachable_data(settings)
+        refuse_unreachable_data(settings)
         self.settings = settings
         self.roles = ROLES if role == "all" else (role,)
         self.folders = Folders(settings.data_dir.resolve())
@@ -256,13 +253,14 @@ class Gateway:
             health.Condition.DEGRADED if loaded.faults else health.Condition.OK,
             {"faults": [str(fault) for fault in loaded.faults]},
         )
-        executor = self._executor()
-        self._checks["executor"] = health.executor(executor.name, executor.check)
+        engine = engine_of(settings, self.folders.root, self._nvml)
+        self._parts += engine.parts
+        self._checks |= engine.checks
         scheduler = Scheduler(
             database=self.database,
             wakeups=self.wakeups,
-            executor=executor,
-            capacity=self._capacity(),
+            executor=engine.executor,
+            capacity=capacity_of(settings, self._nvml),
             files=PayloadFiles(self.folders.root),
             logs=Logs(self.folders.root),
             known_destinations=lambda name: self.ae_config.current.destination(name) is not None,
@@ -270,34 +268,16 @@ class Gateway:
             rules=Rules.of_settings(settings.jobs),
         )
         scheduler.recover()
-        self._services(executor, scheduler)
+        keeper = keeper_of(settings, self.folders.root, self.database, engine.executor, scheduler)
+        if keeper is not None:
+            self._parts.append(keeper)
+            self._checks["services"] = lambda: health.Part.of(keeper.alive)
         self._work("scheduler", scheduler)
-
-    def _services(self, executor: Executor, scheduler: Scheduler) -> None:
-        """Let operators call services, where the engine can run any."""
-        runner = runner_of(executor)
-        if runner is None or not isinstance(executor, Served):
-            return
-        presence, settings = scheduler.presence, self.settings
-        keeper = Keeper(
-            runner,
-            self.database,
-            Membership(lambda: Owner(presence.id, presence.node), presence.dead),
-            Places(
-                self.folders.root,
-                settings.common_dir or self.folders.root / "common",
-                settings.models.resolve(),
-            ),
-            settings.services,
-        )
-        executor.serve(keeper)
-        self._parts.append(keeper)
-        self._checks["services"] = lambda: health.Part.of(keeper.alive)
 
     def _router(self) -> None:
         engine = Engine()
         self._parts.append(Ending(engine.close))
-        jobs = self._job_creation(self._capacity())
+        jobs = self._job_creation()
         router = Router(
             self.database,
             self.wakeups,
@@ -308,46 +288,8 @@ class Gateway:
         )
         self._work("router", router)
 
-    def _executor(self) -> Executor:
-        """The engine that the settings name."""
-        settings = self.settings
-        if settings.executor in _CLUSTERS:
-            # Their client is large, and most gateways never need it.
-            from gateway.executors.argo.choice import cluster_executor
-
-            return cluster_executor(settings, self.folders.root)
-        gpus = {gpu.index: Gpu(gpu.minor, gpu.uuid) for gpu in self._nvml.devices()}
-        if settings.executor == "container":
-            return ContainerExecutor(
-                settings.container, host_volumes=settings.host_volumes, gpus=gpus
-            )
-        engine = ProcessExecutor(
-            settings.images, host_volumes=settings.host_volumes, gpus=gpus, warm=True
-        )
-        self._parts.append(Ending(engine.close))
-        self._checks["operator-start"] = lambda: health.Part(
-            health.Condition.OK, {"mode": engine.start_mode}
-        )
-        return engine
-
-    def _capacity(self) -> Capacity:
-        """What jobs may use together; GPUs are those that NVML finds, unless a number is set."""
-        if self.settings.executor in _CLUSTERS:
-            return Capacity.of_cluster(self.settings.resources)
-        found = [gpu.index for gpu in self._nvml.devices()]
-        return Capacity.of_machine(self.settings.resources, found)
-
-    def _job_creation(self, capacity: Capacity) -> JobCreation:
-        settings = self.settings
-        triton = None
-        if settings.executor in KEEPS_SERVICES:
-            triton = requests_of(settings.services.triton)
-        return JobCreation(
-            capacity=capacity,
-            limits=settings.jobs,
-            missing_gpu=settings.resources.missing_gpu,
-            triton=triton,
-        )
+    def _job_creation(self) -> JobCreation:
+        return job_creation_of(self.settings, capacity_of(self.settings, self._nvml))
 
     def _scp(self) -> None:
         dicom = self.settings.dicom
@@ -431,7 +373,7 @@ class Gateway:
             models=self.settings.models,
             host_volumes=self.settings.host_volumes,
             space=self._space,
-            jobs=self._job_creation(self._capacity()),
+            jobs=self._job_creation(),
             gpus=gpus,
             version=__version__,
             stop_services=Records(self.database).request_stop,
@@ -481,14 +423,6 @@ class Gateway:
         temporary.write_text(json.dumps(self.endpoints) + "\n")
         temporary.rename(path)
         sync_folder(self.folders.root)
-
-
-def _refuse_unreachable_data(settings: GatewaySettings) -> None:
-    """A cluster must know where data-dir is."""
-    volumes = (settings.kubernetes.claim, settings.kubernetes.host_path)
-    if settings.executor in _CLUSTERS and volumes.count(None) != 1:
-        message = "one of `claim` and `host-path` must say where nodes find data-dir"
-        raise ConfigError([Fault("settings", None, "kubernetes", message)])
 
 
 class _Watch:

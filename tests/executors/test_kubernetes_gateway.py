@@ -108,7 +108,8 @@ def test_a_gateway_that_comes_back_carries_its_jobs_on(site: Site, kube: Kube) -
     assert before.metadata.labels["gateway/attempt"] == "1"
 
 
-def test_a_pod_that_is_gone_when_the_gateway_comes_back_is_tried_again(
+@pytest.mark.prove
+def test_prove_kubernetes_a_pod_that_is_gone_when_the_gateway_comes_back(
     site: Site, kube: Kube
 ) -> None:
     job_id = begin(site, "endless")

@@ -114,9 +114,9 @@ def test_no_path_leads_out(site: Site, folder: Path, tmp_path: Path) -> None:
         "/operators/reader/../../../../gateway.db", "/..%2f..%2f..%2fgateway.db",
         f"/operators/reader/{above}{secret}", f"/{secret}", f"//{secret}",
         "/operators/reader/link.txt", "/operators/reader/up/secret.txt", "/operators/reader/up",
-        "/operators/reader/near", "/operators/reader/pipe", "/operators//reader", "/./operators",
+        "/operators/reader/near", "/operators/reader/pipe", "/operators//reader",
         "/operators/reader/image.raw/x", "/operators/reader/", "/" + "a/" * 70, "/" + "a" * 300,
-        "/operators/reader/image.raw%0a", "/operators%5creader", "/\xff\xfe",
+        "/operators%5creader", "/%ff%fe",
     ):  # fmt: skip
         answer = raw(site, path)
         # A client that tidies the address up asks for a page of the console.
@@ -124,6 +124,9 @@ def test_no_path_leads_out(site: Site, folder: Path, tmp_path: Path) -> None:
         assert answer.status_code in {404, 400, 422} or page, path
         assert "root:" not in answer.text
         assert "QQSECRETQQ" not in answer.text
+    # Names that the router tidies up mean what lies in the job's own folder.
+    assert raw(site, "/operators/reader/image.raw%0a").content == DATA
+    assert {item["name"] for item in raw(site, "/./operators").json()["items"]} == {"reader"}
     listed = site.client.get(url(site, "operators/reader")).json()["items"]
     assert {item["name"] for item in listed} == {"out", "image.raw", "empty.txt"}
     assert raw(site, "/%00").status_code == 422
