@@ -168,7 +168,11 @@ class Cache:
                 self._run(volume, work, folder, making)
         except Exception as error:  # noqa: BLE001 - the thread's boundary
             making.failure = making.failure or f"it cannot be made now ({type(error).__name__})"
-            log.warning("volume not made", extra={"job_id": dataset.job_id, "error": str(error)})
+            # No text of the error: it may hold a file's name, and an operator chose that.
+            log.warning(
+                "volume not made",
+                extra={"job_id": dataset.job_id, "error": type(error).__name__},
+            )
         finally:
             shutil.rmtree(work, ignore_errors=True)
             making.done.set()

@@ -45,6 +45,20 @@ class Dataset:
                 return one
         raise NoDataset("There is no such volume in this data set.")
 
+    def overlays(self, label: Source, image: Source) -> bool:
+        """Whether a label map is shown over an image: of its own frame of reference, never another.
+
+        One that names neither frame nor series, such as NIfTI, is shown only where there is no
+        choice.
+        """
+        if label.role != "label" or image.role != "image":
+            return False
+        if label.frame and image.frame:
+            return label.frame == image.frame
+        if label.series and image.series:
+            return label.series == image.series
+        return sum(each.role == "image" for each in self.volumes) == 1
+
 
 class Datasets:
     """Finds data sets in the records; any thread."""

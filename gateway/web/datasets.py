@@ -95,7 +95,7 @@ def dataset(services: Given, dataset_id: str) -> DatasetView:
             role=one.role,
             name=one.name,
             modality=one.modality,
-            over=[other.id for other in found.volumes if _over(one, other)],
+            over=[other.id for other in found.volumes if found.overlays(one, other)],
         )
         for one in found.volumes
     ]
@@ -143,7 +143,9 @@ def picture(
     cache = _cache(services)
     manifest = cache.whole(found, one, WAIT_SECONDS)
     layers = [
-        _layer(cache, found, other) for other in found.volumes if overlay and _over(other, one)
+        _layer(cache, found, other)
+        for other in found.volumes
+        if overlay and found.overlays(other, one)
     ]
     drawn = pictures.draw(
         _layer(cache, found, one),
@@ -171,17 +173,6 @@ def _window(manifest: dict[str, Any], wanted: str | None) -> tuple[float, float]
         return pictures.WINDOWS[wanted]
     low, high = manifest["range"] if wanted == "full" else manifest["window"]
     return float(low), float(high)
-
-
-def _over(label: Source, image: Source) -> bool:
-    """A label map is shown over images of its own frame of reference only: never on another."""
-    if label.role != "label" or image.role != "image":
-        return False
-    if label.frame and image.frame:
-        return label.frame == image.frame
-    if label.series and image.series:
-        return label.series == image.series
-    return not (label.series or label.frame) or not (image.series or image.frame)
 
 
 def _found(services: Services) -> Datasets:

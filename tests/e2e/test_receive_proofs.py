@@ -70,7 +70,7 @@ def kill_often(tmp_path: Path, count: int, seed: int, durability: str) -> int:
 
 
 @pytest.mark.crash
-@pytest.mark.parametrize("durability", ["power", "process"])
+@pytest.mark.parametrize("durability", ["power", pytest.param("process", marks=pytest.mark.prove)])
 def test_killed_while_four_send(tmp_path: Path, durability: str) -> None:
     kill_often(tmp_path, 4, 1, durability)
 

@@ -25,7 +25,8 @@ from tests.executors.conftest import Recorder
 from tests.support.argo import Controller, recorded
 from tests.support.kube import NAMESPACE, Kube, step, until
 
-pytestmark = pytest.mark.peers
+# A cluster of its own and a minute: what needs none is in test_argo_parts.
+pytestmark = [pytest.mark.peers, pytest.mark.prove]
 
 ROOT = Path(__file__).resolve().parents[2]
 TWO = step("first", "true") + step("second", "true", source="first")

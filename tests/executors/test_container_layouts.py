@@ -165,6 +165,7 @@ def test_study_goes_through_containers_to_orthanc(images: Podman, tmp_path: Path
 
 @pytest.mark.peers
 @pytest.mark.crash
+@pytest.mark.prove
 def test_gateway_killed_in_a_job_never_runs_it_twice_at_once(images: Podman, tmp_path: Path):
     slow = described("sh", container={"image": "localhost/test/sh", "tag": "1", "command": [
         "sh", "-c", "[ $GATEWAY_JOB_ATTEMPT = 1 ] && sleep 600; echo > /out/x",

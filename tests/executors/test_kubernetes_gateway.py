@@ -12,7 +12,7 @@ import pytest
 from tests.support.kube import NAMESPACE, PYTHON, Kube
 from tests.support.site import Site, application, pipeline
 
-pytestmark = [pytest.mark.peers, pytest.mark.crash]
+pytestmark = [pytest.mark.peers, pytest.mark.crash, pytest.mark.prove]
 
 # Each operator says when it ran: twice would be two lines.
 WORK = """
@@ -108,7 +108,6 @@ def test_a_gateway_that_comes_back_carries_its_jobs_on(site: Site, kube: Kube) -
     assert before.metadata.labels["gateway/attempt"] == "1"
 
 
-@pytest.mark.prove
 def test_prove_kubernetes_a_pod_that_is_gone_when_the_gateway_comes_back(
     site: Site, kube: Kube
 ) -> None:

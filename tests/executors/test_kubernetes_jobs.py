@@ -138,6 +138,7 @@ def test_too_much_memory_is_named(run: Any) -> None:
     assert "64 MB" in report.ends["greedy"].reason
 
 
+@pytest.mark.prove
 def test_stop_is_polite_first_and_waits_for_all_that_was_forked(run: Any) -> None:
     script = (
         "trap 'echo polite; echo > /output/x; exit 0' TERM; (sleep 300 &) ;"
@@ -171,6 +172,7 @@ def test_program_and_image_that_are_missing_are_named(run: Any, engine: Any) -> 
     assert "localhost/none:1" in report.ends["a"].reason
 
 
+@pytest.mark.prove
 def test_a_pod_that_somebody_deletes_is_lost(run: Any, kube: Kube) -> None:
     job = run(step("a", "sleep 300"))
     until(lambda: job.report.started)
@@ -181,6 +183,7 @@ def test_a_pod_that_somebody_deletes_is_lost(run: Any, kube: Kube) -> None:
     assert "deleted by somebody else" in report.ends["a"].reason
 
 
+@pytest.mark.prove
 def test_only_the_image_knows_its_command(run: Any, kube: Kube, tmp_path: Path) -> None:
     script = tmp_path / "own"
     script.write_text("#!/bin/sh\necho $NVIDIA_CLARA_STAGENAME; ls /in; echo > /output/x\n")
@@ -207,6 +210,7 @@ def test_only_the_image_knows_its_command(run: Any, kube: Kube, tmp_path: Path) 
     assert report.stopped["first"] <= report.started["second"]
 
 
+@pytest.mark.prove
 def test_gpus_are_the_job_s_alone_and_waiting_says_why(run: Any, kube: Kube) -> None:
     kube.cluster("gpu", str(1))
     asks = "  requests: {memory: 64, cpu: 0.1, gpu: 1}\n"

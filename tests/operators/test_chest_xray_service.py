@@ -24,6 +24,7 @@ from tests.support.triton import Triton, serving
 pytestmark = pytest.mark.peers
 
 
+@pytest.mark.prove
 def test_a_triton_killed_in_mid_job_comes_back_and_nothing_is_lost(tmp_path: Path) -> None:
     repository = tmp_path / "models"
     shutil.copytree(MODELS / CHEST, repository / CHEST)

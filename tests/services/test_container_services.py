@@ -15,7 +15,7 @@ from gateway.services.container import LABEL, ContainerRunner, name_of
 from tests.support.podman import Podman, running_podman, shell
 from tests.support.served import World
 
-pytestmark = pytest.mark.peers
+pytestmark = [pytest.mark.peers, pytest.mark.prove]
 
 # Answers every connection with its own host name, and looks whether it may leave its network.
 SERVE = """
@@ -90,7 +90,6 @@ until ask; do sleep 0.1; done
 """
 
 
-@pytest.mark.prove
 def test_prove_container_service_comes_back(world: World, podman: Podman) -> None:
     job = world.run(asking("ask", PATIENT))
     folder = job.run.folder / "operators" / "ask"
