@@ -3,15 +3,12 @@
 Nothing is counted twice and nothing is lost by a restart: the records are the counters.  Labels
 are AE titles of ours, rule, pipeline, operator and destination names and states; never a job
 name, UID or anything a patient or a stranger controls.  A scrape runs a fixed number of grouped
-queries; scrapes closer together than :data:`FRESH_SECONDS` share one answer, and so does whatever
-asks again before :data:`LEISURE` times the duration of the last scrape have passed.
+queries; :mod:`gateway.monitor.collector` bounds how often.
 """
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,42 +40,22 @@ from gateway.database.schema import (
     services,
 )
 from gateway.monitor import machine
+from gateway.monitor.collector import FreshCollector
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-FRESH_SECONDS = 1.0
-"""Scrapes closer together than this share one answer."""
-LEISURE = 20
-"""However many records there are, scraping takes at most one part in so many of the time."""
 BUCKETS = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800)
 """Upper bounds of ``gateway_operator_seconds``."""
 PRIORITIES = {1: "lower", 2: "normal", 3: "higher", 4: "immediate"}
 
 
-class GatewayCollector(Collector):
+class GatewayCollector(FreshCollector):
     """Turns records into metric families; safe to scrape from any thread."""
 
     def __init__(self, database: Database, live: LiveAeConfig, data_dir: Path) -> None:
+        super().__init__()
         self._database = database
         self._live = live
         self._data_dir = data_dir
-        self._lock = threading.Lock()
-        self._families: list[Metric] = []
-        self._stale_at = 0.0
-
-    def describe(self) -> Iterable[Metric]:
-        """Give nothing: registering must not run queries."""
-        return []
-
-    def collect(self) -> Iterator[Metric]:
-        """Every family; queries only when the last answer is stale."""
-        with self._lock:
-            began = time.monotonic()
-            if began >= self._stale_at:
-                self._families = list(self._read())
-                took = time.monotonic() - began
-                self._stale_at = began + max(FRESH_SECONDS, LEISURE * took)
-            families = self._families
-        yield from families
 
     def _read(self) -> Iterator[Metric]:
         with self._database.read() as connection:

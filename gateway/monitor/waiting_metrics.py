@@ -2,13 +2,12 @@
 
 Ages are of the oldest that waits, 0 where nothing does, so that an alert sees the end of a wait
 as well as its beginning.  Labels are AE titles of ours, priorities, states, pipelines and
-destinations.  Reading costs a fixed number of grouped queries; :data:`LEISURE` bounds their share
-of the time as in :mod:`gateway.monitor.metrics`.
+destinations.  Reading costs a fixed number of grouped queries;
+:mod:`gateway.monitor.collector` bounds their share of the time.
 """
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -20,7 +19,6 @@ from prometheus_client.core import (
     HistogramMetricFamily,
     Metric,
 )
-from prometheus_client.registry import Collector
 from sqlalchemy.engine import Connection
 
 from gateway.config.live import LiveAeConfig
@@ -34,7 +32,8 @@ from gateway.database.schema import (
     quarantine,
     results,
 )
-from gateway.monitor.metrics import FRESH_SECONDS, LEISURE, PRIORITIES
+from gateway.monitor.collector import FreshCollector
+from gateway.monitor.metrics import PRIORITIES
 
 BUCKETS = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 """Upper bounds of the histograms, in seconds."""
@@ -42,30 +41,13 @@ _FAILED = ("FAULTED", "TERMINATED", "EVICTED")
 _UNDELIVERED = ("PENDING", "SENDING", "WAITING")
 
 
-class WaitingCollector(Collector):
+class WaitingCollector(FreshCollector):
     """Turns records into ages and durations; safe to scrape from any thread."""
 
     def __init__(self, database: Database, live: LiveAeConfig) -> None:
+        super().__init__()
         self._database = database
         self._live = live
-        self._lock = threading.Lock()
-        self._families: list[Metric] = []
-        self._stale_at = 0.0
-
-    def describe(self) -> Iterable[Metric]:
-        """Give nothing: registering must not run queries."""
-        return []
-
-    def collect(self) -> Iterator[Metric]:
-        """Every family; queries only when the last answer is stale."""
-        with self._lock:
-            began = time.monotonic()
-            if began >= self._stale_at:
-                self._families = list(self._read())
-                took = time.monotonic() - began
-                self._stale_at = began + max(FRESH_SECONDS, LEISURE * took)
-            families = self._families
-        yield from families
 
     def _read(self) -> Iterator[Metric]:
         names = [destination.name for destination in self._live.current.destinations]

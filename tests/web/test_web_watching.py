@@ -7,7 +7,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.database import schema
-from gateway.monitor import metrics
+from gateway.monitor import collector
 from gateway.monitor.health import Condition, Part
 from gateway.web.application import create_app
 from gateway.web.server import HttpError, HttpServer
@@ -67,8 +67,8 @@ def test_metrics_tell_what_the_records_say(site: Site) -> None:
 def test_a_bad_ae_config_shows_in_metric_and_health(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(metrics, "LEISURE", 0)
-    monkeypatch.setattr(metrics, "FRESH_SECONDS", 0)
+    monkeypatch.setattr(collector, "LEISURE", 0)
+    monkeypatch.setattr(collector, "FRESH_SECONDS", 0)
     assert samples(site)[("gateway_ae_config_valid", ())] == 1
     (site.services.data_dir / "ae_config" / "bad.yaml").write_text("applications: 5\n")
     site.services.ae_config.reload()
@@ -82,7 +82,7 @@ def test_a_bad_ae_config_shows_in_metric_and_health(
 def test_scrapes_that_follow_each_other_share_one_answer(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(metrics, "FRESH_SECONDS", 60)
+    monkeypatch.setattr(collector, "FRESH_SECONDS", 60)
     before = samples(site)[("gateway_payloads", (("state", "ROUTED"),))]
     seed.payload(site.database, state="ROUTED")
     assert samples(site)[("gateway_payloads", (("state", "ROUTED"),))] == before
