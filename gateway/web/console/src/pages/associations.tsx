@@ -4,7 +4,7 @@ import { usePaged } from "../api/queries";
 import type { Association } from "../api/types";
 import { useT } from "../i18n";
 import { Badge } from "../ui/badge";
-import { ChoiceFilter, Period, TextFilter, useFilters } from "../ui/filters";
+import { ChoiceFilter, Filters, Period, TextFilter, useFilters } from "../ui/filters";
 import { bytes, Time, Took } from "../ui/format";
 import { Card, Empty, Head } from "../ui/parts";
 import { PagedTable } from "../ui/table";
@@ -18,7 +18,7 @@ export default function Associations() {
   return (
     <>
       <Head title={t("nav.associations")} />
-      <search className="filters">
+      <Filters any={any} clear={clear}>
         <ChoiceFilter
           label={t("state")}
           value={values.state}
@@ -38,12 +38,7 @@ export default function Associations() {
         />
         <TextFilter label={t("host")} value={values.host} onValue={(v) => set("host", v)} />
         <Period since={values.since} until={values.until} set={set} />
-        {any && (
-          <button type="button" className="button" onClick={clear}>
-            {t("filters.clear")}
-          </button>
-        )}
-      </search>
+      </Filters>
       <Card flush>
         <PagedTable
           of={found}

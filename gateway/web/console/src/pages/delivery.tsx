@@ -6,7 +6,7 @@ import type { Destination, Echo, Page, Result } from "../api/types";
 import { useT } from "../i18n";
 import { ActButton, useAct } from "../ui/act";
 import { Badge, Mark } from "../ui/badge";
-import { ChoiceFilter, TextFilter, useFilters } from "../ui/filters";
+import { ChoiceFilter, Filters, TextFilter, useFilters } from "../ui/filters";
 import { Time } from "../ui/format";
 import { Icon } from "../ui/icon";
 import { Card, Empty, Field, Head, Loaded } from "../ui/parts";
@@ -32,7 +32,7 @@ export default function Delivery() {
           <Loaded of={destinations}>{(told) => <Destinations items={told.items} />}</Loaded>
         </Card>
         <Card title={t("results")} flush>
-          <search className="filters body">
+          <Filters inset any={any} clear={clear}>
             <Field label={t("destination")}>
               <select
                 value={values.destination}
@@ -61,12 +61,7 @@ export default function Delivery() {
               group="commitment"
             />
             <TextFilter label={t("agent")} value={values.agent} onValue={(v) => set("agent", v)} />
-            {any && (
-              <button type="button" className="button" onClick={clear}>
-                {t("filters.clear")}
-              </button>
-            )}
-          </search>
+          </Filters>
           <PagedTable
             of={results}
             caption={t("results")}

@@ -4,7 +4,7 @@ import { usePaged } from "../api/queries";
 import type { Job } from "../api/types";
 import { useT, useWord } from "../i18n";
 import { JobBadge } from "../ui/badge";
-import { ChoiceFilter, Period, TextFilter, useFilters } from "../ui/filters";
+import { ChoiceFilter, Filters, Period, TextFilter, useFilters } from "../ui/filters";
 import { Time, Took } from "../ui/format";
 import { Card, Empty, Head } from "../ui/parts";
 import { PagedTable } from "../ui/table";
@@ -29,7 +29,7 @@ export default function Jobs() {
   return (
     <>
       <Head title={t("nav.jobs")} />
-      <search className="filters">
+      <Filters any={any} clear={clear}>
         <ChoiceFilter
           label={t("state")}
           value={values.state}
@@ -63,12 +63,7 @@ export default function Jobs() {
         />
         <TextFilter label={t("rule")} value={values.rule} onValue={(v) => set("rule", v)} />
         <Period since={values.since} until={values.until} set={set} />
-        {any && (
-          <button type="button" className="button" onClick={clear}>
-            {t("filters.clear")}
-          </button>
-        )}
-      </search>
+      </Filters>
       <Card flush>
         <PagedTable
           of={found}

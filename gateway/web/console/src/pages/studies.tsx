@@ -4,7 +4,7 @@ import { usePaged, useResource } from "../api/queries";
 import type { Payload, Where } from "../api/types";
 import { useT, useWord } from "../i18n";
 import { Badge } from "../ui/badge";
-import { ChoiceFilter, Period, TextFilter, useFilters } from "../ui/filters";
+import { ChoiceFilter, Filters, Period, TextFilter, useFilters } from "../ui/filters";
 import { bytes, Time, Uid } from "../ui/format";
 import { Card, Empty, Head } from "../ui/parts";
 import { PagedTable } from "../ui/table";
@@ -32,7 +32,7 @@ export default function Studies() {
           {t("quarantine.title")}
         </Link>
       </Head>
-      <search className="filters">
+      <Filters any={any} clear={clear}>
         <TextFilter
           wide
           label={t("study.uid")}
@@ -62,12 +62,7 @@ export default function Studies() {
           group="payload"
         />
         <Period since={values.since} until={values.until} set={set} />
-        {any && (
-          <button type="button" className="button" onClick={clear}>
-            {t("filters.clear")}
-          </button>
-        )}
-      </search>
+      </Filters>
       <Card flush>
         <PagedTable
           of={found}

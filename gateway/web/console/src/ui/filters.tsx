@@ -1,5 +1,5 @@
 // Filters live in the address, so that a view can be linked and the back button works.
-import { type ChangeEvent, useCallback, useEffect, useState } from "react";
+import { type ChangeEvent, type ReactNode, useCallback, useEffect, useState } from "react";
 import { useSearchParams } from "wouter";
 import { useT, useWord } from "../i18n";
 import { Field } from "./parts";
@@ -129,5 +129,28 @@ export function Period({ since, until, set }: Spanned) {
       <TimeFilter label={t("since")} value={since} onValue={(value) => set("since", value)} />
       <TimeFilter label={t("until")} value={until} onValue={(value) => set("until", value)} />
     </div>
+  );
+}
+
+interface Bar {
+  any: boolean;
+  clear: () => void;
+  /** Within a card that leaves no room at its edges. */
+  inset?: boolean;
+  children: ReactNode;
+}
+
+/** The filters of a list, with a button that clears them as soon as one is set. */
+export function Filters({ any, clear, inset = false, children }: Bar) {
+  const t = useT();
+  return (
+    <search className={inset ? "filters body" : "filters"}>
+      {children}
+      {any && (
+        <button type="button" className="button" onClick={clear}>
+          {t("filters.clear")}
+        </button>
+      )}
+    </search>
   );
 }
